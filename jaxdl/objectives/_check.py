@@ -1,0 +1,27 @@
+"""Shape checks whose failure tells the caller what to do."""
+
+from typing import Any
+
+import chex
+import jax.numpy as jnp
+
+_FIX = "an objective sees one example, map it over a batch with jax.vmap"
+
+
+def check_rank(rank: int | set[int], /, **arrays: Any) -> None:
+    """Raise an AssertionError that names the argument and jax.vmap unless each array has this rank."""
+    for name, array in arrays.items():
+        try:
+            chex.assert_rank(array, rank)
+        except AssertionError:
+            message = f"{name} has shape {jnp.shape(array)}, but rank {rank} is expected: {_FIX}"
+            raise AssertionError(message) from None
+
+
+def check_same_shape(**arrays: Any) -> None:
+    """Raise an AssertionError that names the arguments and jax.vmap unless all shapes are equal."""
+    try:
+        chex.assert_equal_shape(list(arrays.values()))
+    except AssertionError:
+        shapes = ", ".join(f"{name} {jnp.shape(array)}" for name, array in arrays.items())
+        raise AssertionError(f"shapes differ: {shapes}; they must be equal: {_FIX}") from None

@@ -1,0 +1,1 @@
+"""Parameter-free functions that are not objectives."""
