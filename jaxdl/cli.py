@@ -1,0 +1,234 @@
+"""The command line: train, eval, render, list.
+
+The options of a config are the keyword arguments of its function: their names, types and defaults. Nothing that
+imports jax is imported at the top: platform and memory flags must stand in the environment before.
+"""
+
+import argparse
+import ast
+import os
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jaxdl.errors import InputError, Interrupted, RunError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code: 0, 1 for a run that failed, 2 for input that is wrong."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    warnings.showwarning = _show_warning
+    options, _ = _parser(add_help=False).parse_known_args(argv)
+    try:
+        return COMMANDS[options.command](options, argv) if options.command else _parser().print_help() or 0
+    except InputError as error:
+        return _fail(error, 2, options)
+    except Interrupted as error:
+        return _fail(error, 128 + error.signum, options)
+    except RunError as error:
+        return _fail(error, 1, options)
+
+
+def train(options: argparse.Namespace, argv: Sequence[str]) -> int:
+    """Train a config, or go on with a run that was interrupted."""
+    prepare_backend(options)
+    from jaxdl import config
+
+    path = config.find(options.config)
+    function = config.load(path)
+    parser = _parser(options=config.options(function), title=f"options of {options.config}")
+    given = parser.parse_args(argv)
+    arguments = config.arguments(function, vars(given))
+    experiment = config.build(function, arguments)
+    workdir = Path(given.workdir or Path("runs") / path.stem)
+
+    from jaxdl.train.fit import fit
+    from jaxdl.train.log import summary
+
+    result = fit(
+        experiment,
+        workdir,
+        config={"config": str(path), "arguments": arguments},
+        strategy=given.strategy,
+        shard_params=given.shard_params,
+        steps_per_call=given.steps_per_call,
+        patience=given.patience,
+        quiet=given.quiet,
+    )
+    print(f"{'validation' if experiment.test is None else 'test'}: {summary(result.metrics)}")
+    print(f"pictures: {workdir / 'pictures'}")
+    return 0
+
+
+def evaluate(options: argparse.Namespace, argv: Sequence[str]) -> int:
+    """Evaluate the latest or the best checkpoint of a run on its validation and test data."""
+    _parser().parse_args(argv)
+    experiment, state, step, key = _restore(options)
+    from jaxdl.train.evaluate import compile_evaluate
+    from jaxdl.train.log import summary
+
+    splits = {"validation": experiment.validation, "test": experiment.test}
+    for name, data in splits.items():
+        if data is not None or (experiment.train is None and name == "validation"):
+            metrics = compile_evaluate(experiment.learner, data)(state, key)
+            print(f"{name}: {summary(metrics)}  (step {step})")
+    return 0
+
+
+def render(options: argparse.Namespace, argv: Sequence[str]) -> int:
+    """Draw the pictures of the latest or the best checkpoint of a run again."""
+    _parser().parse_args(argv)
+    experiment, state, _, key = _restore(options)
+    from jaxdl.train.evaluate import render_pictures
+    from jaxdl.train.pictures import save_picture
+
+    data = experiment.test or experiment.validation or experiment.train
+    for name, picture in render_pictures(experiment.learner, data, state, key).items():
+        print(save_picture(Path(options.workdir) / "pictures" / name, picture))
+    return 0
+
+
+def list_configs(options: argparse.Namespace, argv: Sequence[str]) -> int:
+    """List the configs of a folder by what their docstrings say; none is run."""
+    folder = Path(_parser().parse_args(argv).folder)
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder}; run this where configs/ lies, or name the folder")
+    for path in sorted(folder.glob("[!_]*.py")):
+        facts = describe(path)
+        print(f"{path}\n    {facts.pop('System')}")
+        for name, fact in facts.items():
+            print(f"    {name:10}{fact}")
+    return 0
+
+
+def describe(path: Path) -> dict[str, str]:
+    """Read what a config's docstring says: {"System": first line, "Paper": ..., "Expected": ...}."""
+    lines = (ast.get_docstring(ast.parse(path.read_text())) or "").splitlines()
+    facts = {"System": lines[0] if lines else ""}
+    last = ""
+    for line in lines[1:]:
+        name, colon, rest = line.partition(":")
+        if colon and name in ("Paper", "Data", "Command", "Time", "Expected"):
+            facts[name], last = rest.strip(), name
+        elif last and line.startswith("    "):
+            facts[last] += f" {line.strip()}"
+        else:
+            last = ""
+    return facts
+
+
+def prepare_backend(options: argparse.Namespace) -> None:
+    """Set what jax reads from the environment when it is imported and when its backend starts."""
+    if options.platform:
+        os.environ["JAX_PLATFORMS"] = options.platform
+    if options.cpu_devices:
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={options.cpu_devices}"
+    if options.memory_fraction:
+        os.environ["XLA_PYTHON_CLIENT_MEM_FRACTION"] = str(options.memory_fraction)
+    if options.cache:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(home / "jaxdl" / "xla"))
+        # The default of one second would leave out most of what a small model compiles.
+        os.environ.setdefault("JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    import jax
+
+    try:
+        jax.devices()
+    except RuntimeError as error:
+        message = str(error).splitlines()[0]
+        raise InputError(f"platform {os.environ.get('JAX_PLATFORMS')!r} is not here: {message}") from None
+
+
+def _restore(options: argparse.Namespace) -> tuple[Any, Any, int, Any]:
+    """Rebuild the experiment of a workdir and read back its state."""
+    from jaxdl.train.workdir import read_config
+
+    made = read_config(Path(options.workdir))
+    prepare_backend(options)
+    import jax
+
+    from jaxdl import config
+    from jaxdl.train.checkpoint import Checkpoints
+    from jaxdl.train.experiment import check_experiment
+
+    experiment = config.build(config.load(config.find(made["config"])), made["arguments"])
+    folder = Path(options.workdir) / "checkpoints"
+    checkpoints = Checkpoints(folder, experiment.monitor, experiment.maximize)
+    like = check_experiment(experiment)
+    restored = checkpoints.restore_best(like) if options.best else checkpoints.restore_latest(like)
+    checkpoints.close()
+    if restored is None:
+        raise InputError(f"{options.workdir} holds no checkpoint yet; train it first")
+    return experiment, *restored, jax.random.key(experiment.seed)
+
+
+class _OneLineParser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message} (--help lists what there is)", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def _parser(
+    add_help: bool = True, options: Mapping[str, dict[str, Any]] | None = None, title: str = ""
+) -> argparse.ArgumentParser:
+    """Build the parser; `options` are those of a config, added to `train`."""
+    keywords: dict[str, Any] = {"add_help": add_help, "allow_abbrev": False}
+    parser = _OneLineParser("jaxdl", description="Train and look at deep-learning systems.", **keywords)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    form = argparse.ArgumentDefaultsHelpFormatter
+
+    def command(name: str, function: Any) -> argparse.ArgumentParser:
+        text = (function.__doc__ or "").splitlines()[0]
+        made = commands.add_parser(name, help=text, description=text, formatter_class=form, **keywords)
+        made.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        return made
+
+    def machine(made: argparse.ArgumentParser) -> None:
+        group = made.add_argument_group("machine")
+        group.add_argument("--platform", choices=("cpu", "cuda", "tpu"), help="where to run; the best by default")
+        group.add_argument("--cpu-devices", type=int, metavar="N", help="split the CPU into N devices")
+        group.add_argument("--memory-fraction", type=float, metavar="F", help="share of GPU memory to reserve")
+        group.add_argument(
+            "--cache",
+            action=argparse.BooleanOptionalAction,
+            default=True,
+            help="keep compiled programs under the user's cache folder",
+        )
+
+    made = command("train", train)
+    made.add_argument("config", help="a config file, such as configs/vae_digits.py")
+    made.add_argument("--workdir", help="the run's folder; runs/NAME by default")
+    made.add_argument("--strategy", choices=("jit", "pmap", "shard"), default="jit", help="how devices are used")
+    made.add_argument("--shard-params", action="store_true", help="under shard, split params over devices")
+    made.add_argument("--steps-per-call", type=int, metavar="K", help="steps of one dispatch; the config's by default")
+    made.add_argument("--patience", type=int, metavar="N", help="stop after N evaluations without a better one")
+    made.add_argument("--quiet", action="store_true", help="show no progress")
+    machine(made)
+    if options is not None:
+        group = made.add_argument_group(title)
+        for name, keywords_of_option in options.items():
+            group.add_argument(name, **keywords_of_option)
+    for name, function in (("eval", evaluate), ("render", render)):
+        made = command(name, function)
+        made.add_argument("workdir", help="a run's folder")
+        made.add_argument("--best", action="store_true", help="the best checkpoint instead of the latest")
+        machine(made)
+    command("list", list_configs).add_argument("folder", nargs="?", default="configs", help="where configs lie")
+    return parser
+
+
+def _fail(error: Exception, code: int, options: argparse.Namespace) -> int:
+    if getattr(options, "debug", False):
+        raise error
+    print(f"jaxdl: {error}", file=sys.stderr)
+    return code
+
+
+def _show_warning(message: Any, category: Any, *rest: Any) -> None:
+    print(f"jaxdl: warning: {message}", file=sys.stderr)
+
+
+COMMANDS = {"train": train, "eval": evaluate, "render": render, "list": list_configs}

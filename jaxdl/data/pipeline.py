@@ -1,0 +1,170 @@
+"""Batches as a pure function of (seed, step).
+
+Training visits examples one after the other: visit v = step·B + j sees example π_e[v mod N], where e = v div N
+is the epoch and π_e its seeded permutation. What an example's transform draws at random comes from
+fold_in(key(seed), v). So a batch depends on nothing but (seed, step): resuming needs no iterator state, and
+one device or many see the same examples.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdl.types import Batch, Key
+
+Example = Any
+Transform = Callable[[Key, Example], Example]
+
+DEVICE_BYTES = 2**31  # larger sets stay on the host
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Serve a source in batches: shuffled for ever to train on, once in order to evaluate on.
+
+    Attributes:
+        source: a pytree of arrays [N, ...], or a random-access sequence (`len`, `[i]`) of examples.
+        batch_size: B, examples in a batch.
+        seed: of the permutations and of the transform's keys.
+        transform: (key, example) -> example, applied to each example on the device inside the compiled step.
+        gather: where rows are picked from arrays: on the "host" (one numpy index call), on the "device"
+            (inside the compiled step, the arrays resident there), or "auto": the device, unless it is the
+            CPU itself, where numpy is several times faster, or the arrays exceed 2 GiB.
+    """
+
+    source: Any
+    batch_size: int
+    seed: int = 0
+    transform: Transform | None = None
+    gather: Literal["auto", "host", "device"] = "auto"
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size is {self.batch_size}; give 1 or more")
+        if self.gather not in ("auto", "host", "device"):
+            raise ValueError(f"gather is {self.gather!r}; choose auto, host or device")
+        if not self._streams:
+            sizes = {
+                jax.tree_util.keystr(path): len(leaf)
+                for path, leaf in jax.tree_util.tree_leaves_with_path(self.source)
+            }
+            if len(set(sizes.values())) != 1:
+                raise ValueError(f"arrays of a source must have one length, not {sizes}")
+        if len(self) == 0:
+            raise ValueError("the source is empty; give at least one example")
+
+    @property
+    def _streams(self) -> bool:
+        """Whether examples are read one by one instead of gathered from arrays in memory."""
+        return not all(hasattr(leaf, "shape") for leaf in jax.tree.leaves(self.source))
+
+    def __len__(self) -> int:
+        """Count the examples N."""
+        return len(self.source) if self._streams else len(jax.tree.leaves(self.source)[0])
+
+    @property
+    def example(self) -> Example:
+        """The first example, as the source holds it."""
+        return self.source[0] if self._streams else jax.tree.map(lambda array: array[0], self.source)
+
+    def batch_at(self, step: int) -> Batch:
+        """Return the batch of a training step: the definition of this pipeline, one batch at a time."""
+        return self.load(None, self._items(self._visits(step)))
+
+    def items(self, start: int, num_steps: int) -> Any:
+        """Return what steps start, ..., start + num_steps - 1 are fed: a pytree of numpy arrays [k, B, ...]."""
+        visits = np.stack([self._visits(step) for step in range(start, start + num_steps)])
+        return self._items(visits, on_device=self.on_device)
+
+    def stream(self, start: int, stop: int, steps_per_call: int) -> Iterator[Any]:
+        """Yield the items of one call after the other; a random-access source is read ahead by threads."""
+        calls = [(step, min(steps_per_call, stop - step)) for step in range(start, stop, steps_per_call)]
+        if not self._streams:
+            yield from (self.items(step, num_steps) for step, num_steps in calls)
+            return
+        import grain
+
+        batches = iter(
+            grain.MapDataset.range(start, stop)
+            .map(lambda step: self._items(self._visits(step)))
+            .to_iter_dataset(grain.ReadOptions(num_threads=8, prefetch_buffer_size=32))
+        )
+        for _, num_steps in calls:
+            yield jax.tree.map(lambda *leaves: np.stack(leaves), *(next(batches) for _ in range(num_steps)))
+
+    def once(self) -> Iterator[tuple[Any, np.ndarray]]:
+        """Yield (items [B, ...], mask [B]) in order, every example once; the last batch is padded, mask 0."""
+        for start in range(0, len(self), self.batch_size):
+            visits = np.arange(start, start + self.batch_size)
+            mask = visits < len(self)
+            index = np.where(mask, visits, 0)
+            yield self._items(visits, index, on_device=self.on_device), mask.astype(np.float32)
+
+    @property
+    def on_device(self) -> bool:
+        """Whether batches are gathered on the device."""
+        if self._streams or self.gather == "host":
+            return False
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(self.source))
+        return self.gather == "device" or (jax.default_backend() != "cpu" and size <= DEVICE_BYTES)
+
+    @property
+    def resident(self) -> Any:
+        """The arrays that the compiled step gathers from, or None when the host gathers."""
+        return self.source if self.on_device else None
+
+    def load(self, resident: Any, item: Any) -> Batch:
+        """Turn one step's item into its batch, inside the compiled step: gather and transform.
+
+        Args:
+            resident: arrays [N, ...] on the device, or None when the item holds the examples.
+            item: {"visit": [B], "index": [B] or "example": pytree of [B, ...]}.
+
+        Returns:
+            The batch, a pytree of arrays [B, ...].
+        """
+        if "example" in item:
+            examples = jax.tree.map(jnp.asarray, item["example"])
+        else:
+            examples = jax.tree.map(lambda array: array[item["index"]], resident)
+        if self.transform is None:
+            return examples
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(self.seed), jnp.asarray(item["visit"]))
+        return jax.vmap(self.transform)(keys, examples)
+
+    def _visits(self, step: int) -> np.ndarray:
+        return step * self.batch_size + np.arange(self.batch_size)
+
+    def _items(
+        self, visits: np.ndarray, index: np.ndarray | None = None, on_device: bool = False
+    ) -> dict[str, Any]:
+        if index is None:
+            index = self._shuffled(visits)
+        visit = visits.astype(np.uint32)
+        if on_device:
+            return {"visit": visit, "index": index.astype(np.int32)}
+        if self._streams:
+            rows = [self.source[int(i)] for i in index.ravel()]
+            examples = jax.tree.map(lambda *leaves: np.stack(leaves).reshape(*index.shape, *leaves[0].shape), *rows)
+        else:
+            examples = jax.tree.map(lambda array: array[index], self.source)
+        return {"visit": visit, "example": examples}
+
+    def _shuffled(self, visits: np.ndarray) -> np.ndarray:
+        epochs, positions = np.divmod(visits, len(self))
+        index = np.empty_like(visits)
+        for epoch in np.unique(epochs):
+            chosen = epochs == epoch
+            index[chosen] = _permutation(self.seed, int(epoch), len(self))[positions[chosen]]
+        return index
+
+
+@lru_cache(maxsize=8)
+def _permutation(seed: int, epoch: int, size: int) -> np.ndarray:
+    return np.random.default_rng((seed, epoch)).permutation(size)
+

@@ -1,0 +1,72 @@
+"""Autoregressive language model."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+
+from jaxdl.objectives import softmax_cross_entropy
+from jaxdl.train import Options, Player, gradient_learner
+from jaxdl.types import Array, Batch, Key, Learner, Metrics
+
+
+def language_model(
+    net: nn.Module,
+    optimizer: optax.GradientTransformation,
+    *,
+    decode: Callable[[np.ndarray], str],
+    sample_length: int = 500,
+    options: Options = Options(),
+) -> Learner:
+    """Train a net to predict each token from those before it: log p(w) = Σ_t log p(w_t | w_1 … w_{t−1}).
+
+    See Bengio et al. (2003).
+
+    Args:
+        net: tokens [B, T] -> logits of the next tokens [B, T, V], called with `train`.
+        optimizer: of its params.
+        decode: tokens -> text, for the sample that is shown.
+        sample_length: tokens of that sample.
+        options: of the shared step.
+
+    Returns:
+        A Learner of batches {"tokens": int [B, T + 1]}. It evaluates the loss in nats per token.
+    """
+
+    def init(key: Key, batch: Batch) -> tuple[Any, Any]:
+        return {"net": net.init(key, batch["tokens"][:, :-1], train=False)["params"]}, {}
+
+    def nll(params: Any, tokens: Array, key: Key, train: bool) -> Array:
+        tokens = tokens.astype(jnp.int32)
+        logits = net.apply({"params": params["net"]}, tokens[:, :-1], train=train, rngs={"dropout": key})
+        return jax.vmap(jax.vmap(softmax_cross_entropy))(logits, tokens[:, 1:])
+
+    def loss(params: Any, model_state: Any, batch: Batch, key: Key) -> tuple[Array, tuple[Any, Metrics]]:
+        return nll(params, batch["tokens"], key, train=True).mean(), (model_state, {})
+
+    def evaluate(params: Any, model_state: Any, batch: Batch, key: Key) -> dict[str, Array]:
+        return {"loss": nll(params, batch["tokens"], key, train=False).mean(-1)}
+
+    @jax.jit
+    def sample(params: Any, prompt: Array, key: Key) -> Array:
+        """Continue a prompt [T] by sample_length tokens, each drawn given the T before it."""
+
+        def draw(window: Array, key: Key) -> tuple[Array, Array]:
+            logits = net.apply({"params": params["net"]}, window[None], train=False)[0, -1]
+            token = jax.random.categorical(key, logits)
+            return jnp.append(window[1:], token), token
+
+        return jax.lax.scan(draw, prompt, jax.random.split(key, sample_length))[1]
+
+    def render(params: Any, model_state: Any, batch: Batch, key: Key) -> dict[str, str]:
+        prompt = jnp.asarray(batch["tokens"][0, :-1], jnp.int32)
+        text = partial(map, decode)
+        return {"sample": " | ".join(text([np.asarray(prompt), np.asarray(sample(params, prompt, key))]))}
+
+    players = {"net": Player(loss, optimizer)}
+    return gradient_learner(init, players, evaluate=evaluate, render=render, options=options)

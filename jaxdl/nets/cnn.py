@@ -1,0 +1,39 @@
+"""Small convolutional classifier."""
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxdl.ops.pooling import max_pool
+from jaxdl.types import Array
+
+
+class CNN(nn.Module):
+    """Classify images: stages of two 3x3 convolutions with batch norm and a pooling, then a dense head.
+
+    See LeCun et al. (1998); the small kernels and doubling widths are of Simonyan & Zisserman (2015), the
+    batch norm of Ioffe & Szegedy (2015). A stage pools only where the image is still larger than 4 pixels.
+
+    Attributes:
+        num_classes: width of the output.
+        widths: channels of each stage.
+        hidden: width of the dense layer.
+        dropout: share of its units dropped in training.
+    """
+
+    num_classes: int
+    widths: tuple[int, ...] = (32, 64)
+    hidden: int = 256
+    dropout: float = 0.5
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool) -> Array:
+        """Map images [B, H, W, C] to logits [B, num_classes]."""
+        for width in self.widths:
+            for _ in range(2):
+                x = nn.Conv(width, (3, 3), use_bias=False)(x)
+                x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.9)(x))
+            if min(x.shape[1:3]) > 4:
+                x = max_pool(x)
+        x = nn.relu(nn.Dense(self.hidden)(x.reshape(len(x), -1)))
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        return nn.Dense(self.num_classes, dtype=jnp.float32)(x)

@@ -1,0 +1,88 @@
+"""Decoder-only Transformer."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxdl.types import Array
+
+
+class Attention(nn.Module):
+    """Attend to earlier positions with several heads: softmax(QKᵀ/√D + M)V, M = -∞ for later positions.
+
+    See Vaswani et al. (2017), section 3.2.
+    """
+
+    num_heads: int
+    out_std: float
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """Map [B, T, D] to [B, T, D]."""
+        init = nn.initializers.normal
+        heads = (3, self.num_heads, x.shape[-1] // self.num_heads)
+        qkv = nn.DenseGeneral(heads, kernel_init=init(0.02), name="qkv")(x)
+        q, k, v = (qkv[..., i, :, :] for i in range(3))
+        y = jax.nn.dot_product_attention(q, k, v, is_causal=True)
+        return nn.DenseGeneral(x.shape[-1], axis=(-2, -1), kernel_init=init(self.out_std), name="out")(y)
+
+
+class Block(nn.Module):
+    """Add attention, then an MLP of four times the width, each after a layer norm."""
+
+    num_heads: int
+    dropout: float
+    out_std: float
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool) -> Array:
+        """Map [B, T, D] to [B, T, D]."""
+        init, width = nn.initializers.normal, x.shape[-1]
+        drop = nn.Dropout(self.dropout, deterministic=not train)
+        x = x + drop(Attention(self.num_heads, self.out_std)(nn.LayerNorm()(x)))
+        h = nn.gelu(nn.Dense(4 * width, kernel_init=init(0.02))(nn.LayerNorm()(x)))
+        return x + drop(nn.Dense(width, kernel_init=init(self.out_std))(h))
+
+
+class Transformer(nn.Module):
+    """Predict each next token from the tokens before it.
+
+    See Vaswani et al. (2017) and Radford et al. (2019, GPT-2): layer norm before each part, learned positions,
+    output weights tied to the embedding, residual projections started smaller by √(2·layers).
+
+    Attributes:
+        vocab_size: number of tokens.
+        context: longest sequence T.
+        num_layers: blocks.
+        num_heads: heads of each attention.
+        width: D.
+        dropout: share of units dropped in training, after the embedding and each part of a block.
+    """
+
+    vocab_size: int
+    context: int = 64
+    num_layers: int = 4
+    num_heads: int = 4
+    width: int = 128
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, tokens: Array, *, train: bool) -> Array:
+        """Map tokens [B, T] to logits of the next ones [B, T, vocab_size]."""
+        if tokens.shape[-1] > self.context:
+            raise ValueError(f"a sequence of {tokens.shape[-1]} is longer than the context {self.context}")
+        if self.width % self.num_heads:
+            raise ValueError(f"width {self.width} does not divide into {self.num_heads} heads")
+        init = nn.initializers.normal(0.02)
+        embed = nn.Embed(self.vocab_size, self.width, embedding_init=init)
+        positions = self.param("positions", init, (self.context, self.width))
+        x = embed(tokens) + positions[None, : tokens.shape[-1]]
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        for _ in range(self.num_layers):
+            out_std = 0.02 / math.sqrt(2 * self.num_layers)
+            x = Block(self.num_heads, self.dropout, out_std)(x, train=train)
+        x = nn.LayerNorm()(x)
+        # The head in float32: Embed.attend would compute it in the type of x.
+        return x.astype(jnp.float32) @ embed.embedding.astype(jnp.float32).T

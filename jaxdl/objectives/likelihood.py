@@ -1,0 +1,362 @@
+"""Log-densities of one example, each with its sampler, and what is built on them.
+
+A density takes the arrays of ONE example, sums over all its axes and returns a scalar. Shapes must be equal:
+nothing is broadcast. A sampler `sample_<name>` takes a key and the parameters of `<name>_log_prob`.
+"""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.scipy.linalg import solve_triangular
+
+from jaxdl.objectives._check import check_rank, check_same_shape
+from jaxdl.types import Array, Key, PyTree
+
+_LOG_2PI = math.log(2 * math.pi)
+
+
+def bernoulli_log_prob(x: Array, logits: Array) -> Array:
+    """Return the log-probability of binary data.
+
+    log p(x) = Σ x log σ(l) + (1 − x) log σ(−l), finite for every finite logit.
+
+    Args:
+      x: [...] in {0, 1}; values between are allowed and give the cross-entropy of a probability.
+      logits: [...], log p/(1 − p).
+
+    Returns:
+      A scalar, in nats.
+    """
+    check_same_shape(x=x, logits=logits)
+    return -optax.losses.sigmoid_binary_cross_entropy(logits, x).sum()
+
+
+def sample_bernoulli(key: Key, logits: Array) -> Array:
+    """Draw [...] zeros and ones, in the dtype of the logits."""
+    return jax.random.bernoulli(key, jax.nn.sigmoid(logits)).astype(logits.dtype)
+
+
+def categorical_log_prob(label: Array, logits: Array) -> Array:
+    """Return the log-probability of class labels.
+
+    log p(y) = Σ l_y − log Σ_c exp l_c
+
+    Args:
+      label: [...] integers in [0, C).
+      logits: [..., C], log-probabilities up to a constant.
+
+    Returns:
+      A scalar, in nats.
+    """
+    check_same_shape(label=label, logits_of_one_class=logits[..., 0])
+    return -optax.losses.softmax_cross_entropy_with_integer_labels(logits, label).sum()
+
+
+def sample_categorical(key: Key, logits: Array) -> Array:
+    """Draw [...] labels from logits [..., C]."""
+    return jax.random.categorical(key, logits)
+
+
+def normal_log_prob(x: Array, mean: Array, log_std: Array) -> Array:
+    """Return the log-density of independent normal variables.
+
+    log p(x) = Σ −½ ((x − μ)/σ)² − log σ − ½ log 2π
+
+    Args:
+      x: [...].
+      mean: [...], μ.
+      log_std: [...], log σ: the logarithm of the standard deviation, not of the variance.
+
+    Returns:
+      A scalar, in nats.
+    """
+    check_same_shape(x=x, mean=mean, log_std=log_std)
+    return _normal(x, mean, log_std).sum()
+
+
+def sample_normal(key: Key, mean: Array, log_std: Array) -> Array:
+    """Draw μ + σ ε with ε ~ N(0, 1), [...], differentiable in both parameters."""
+    check_same_shape(mean=mean, log_std=log_std)
+    return mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape, mean.dtype)
+
+
+def standard_normal_log_prob(x: Array) -> Array:
+    """Return the log-density of N(0, I) at x [...], Σ −½ x² − ½ log 2π, a scalar in nats."""
+    return -0.5 * (x**2 + _LOG_2PI).sum()
+
+
+def sample_standard_normal(key: Key, shape: tuple[int, ...]) -> Array:
+    """Draw an array of this shape from N(0, I)."""
+    return jax.random.normal(key, shape)
+
+
+def laplace_log_prob(x: Array, mean: Array, log_scale: Array) -> Array:
+    """Return the log-density of independent Laplace variables.
+
+    log p(x) = Σ −|x − μ|/b − log 2b
+
+    Args:
+      x: [...].
+      mean: [...], μ.
+      log_scale: [...], log b.
+
+    Returns:
+      A scalar, in nats.
+    """
+    check_same_shape(x=x, mean=mean, log_scale=log_scale)
+    return -(jnp.abs(x - mean) * jnp.exp(-log_scale) + log_scale + math.log(2)).sum()
+
+
+def sample_laplace(key: Key, mean: Array, log_scale: Array) -> Array:
+    """Draw [...] Laplace variables, differentiable in both parameters."""
+    check_same_shape(mean=mean, log_scale=log_scale)
+    return mean + jnp.exp(log_scale) * jax.random.laplace(key, mean.shape, mean.dtype)
+
+
+def logistic_log_prob(x: Array, mean: Array, log_scale: Array) -> Array:
+    """Return the log-density of independent logistic variables.
+
+    log p(x) = Σ log σ(z) + log σ(−z) − log s,  z = (x − μ)/s
+
+    Args:
+      x: [...].
+      mean: [...], μ.
+      log_scale: [...], log s.
+
+    Returns:
+      A scalar, in nats.
+    """
+    check_same_shape(x=x, mean=mean, log_scale=log_scale)
+    z = (x - mean) * jnp.exp(-log_scale)
+    return (jax.nn.log_sigmoid(z) + jax.nn.log_sigmoid(-z) - log_scale).sum()
+
+
+def sample_logistic(key: Key, mean: Array, log_scale: Array) -> Array:
+    """Draw [...] logistic variables, differentiable in both parameters."""
+    check_same_shape(mean=mean, log_scale=log_scale)
+    return mean + jnp.exp(log_scale) * jax.random.logistic(key, mean.shape, mean.dtype)
+
+
+def discretized_logistic_log_prob(x: Array, mean: Array, log_scale: Array, bins: int) -> Array:
+    """Return the log-probability of levels whose intensity is logistic before rounding.
+
+    P(x) = σ((x + h − μ)/s) − σ((x − h − μ)/s),  h = 1/(2(bins − 1)); the end bins take the tails.
+
+    See Salimans, Karpathy, Chen & Kingma, "PixelCNN++", 2017 (arXiv:1701.05517).
+
+    Args:
+      x: [...] in [0, 1], on the grid k/(bins − 1).
+      mean: [...], μ, in the units of x.
+      log_scale: [...], log s; held within ±60, where float32 still carries the value and its gradient.
+      bins: number of levels, at least 2 (256 for 8-bit images).
+
+    Returns:
+      A scalar, in nats.
+    """
+    check_same_shape(x=x, mean=mean, log_scale=log_scale)
+    return _discretized_logistic(x, mean, log_scale, bins).sum()
+
+
+def sample_discretized_logistic(key: Key, mean: Array, log_scale: Array, bins: int) -> Array:
+    """Draw [...] logistic intensities and round them to the nearest of `bins` levels in [0, 1]."""
+    levels = bins - 1
+    return jnp.clip(jnp.round(sample_logistic(key, mean, log_scale) * levels) / levels, 0, 1)
+
+
+def discretized_logistic_mixture_log_prob(
+    x: Array, logits: Array, means: Array, log_scales: Array, bins: int
+) -> Array:
+    """Return the log-probability of levels under a mixture of discretized logistics per dimension.
+
+    log P(x) = Σ_d log Σ_k π_dk P(x_d; μ_dk, s_dk)
+
+    See Salimans, Karpathy, Chen & Kingma, "PixelCNN++", 2017 (arXiv:1701.05517).
+
+    Args:
+      x: [...] in [0, 1], on the grid k/(bins − 1).
+      logits: [..., K], log π up to a constant.
+      means: [..., K], in the units of x.
+      log_scales: [..., K], see `discretized_logistic_log_prob`.
+      bins: number of levels, at least 2.
+
+    Returns:
+      A scalar, in nats.
+    """
+    _check_mixture(x, logits=logits, means=means, log_scales=log_scales)
+    return _mixture(logits, _discretized_logistic(x[..., None], means, log_scales, bins))
+
+
+def sample_discretized_logistic_mixture(
+    key: Key, logits: Array, means: Array, log_scales: Array, bins: int
+) -> Array:
+    """Draw [...] levels: a component per dimension, then a level from it."""
+    key_component, key_level = jax.random.split(key)
+    mean, log_scale = _draw_component(key_component, logits, means, log_scales)
+    return sample_discretized_logistic(key_level, mean, log_scale, bins)
+
+
+def normal_mixture_log_prob(x: Array, logits: Array, means: Array, log_stds: Array) -> Array:
+    """Return the log-density of a mixture of normals per dimension.
+
+    log p(x) = Σ_d log Σ_k π_dk N(x_d; μ_dk, σ_dk²)
+
+    See Bishop, "Mixture Density Networks", 1994.
+
+    Args:
+      x: [...].
+      logits: [..., K], log π up to a constant.
+      means: [..., K], μ.
+      log_stds: [..., K], log σ.
+
+    Returns:
+      A scalar, in nats.
+    """
+    _check_mixture(x, logits=logits, means=means, log_stds=log_stds)
+    return _mixture(logits, _normal(x[..., None], means, log_stds))
+
+
+def sample_normal_mixture(key: Key, logits: Array, means: Array, log_stds: Array) -> Array:
+    """Draw [...] values: a component per dimension, then a value from it."""
+    key_component, key_value = jax.random.split(key)
+    return sample_normal(key_value, *_draw_component(key_component, logits, means, log_stds))
+
+
+def multivariate_normal_log_prob(x: Array, mean: Array, scale_tril: Array) -> Array:
+    """Return the log-density of a normal vector with covariance L Lᵀ.
+
+    log p(x) = −½ ‖L⁻¹(x − μ)‖² − log |det L| − ½ D log 2π
+
+    Args:
+      x: [D].
+      mean: [D], μ.
+      scale_tril: [D, D], lower triangular L with a non-zero diagonal; what lies above it is not read.
+
+    Returns:
+      A scalar, in nats.
+    """
+    check_rank(1, x=x, mean=mean)
+    check_rank(2, scale_tril=scale_tril)
+    check_same_shape(x=x, mean=mean, row_of_scale_tril=scale_tril[0])
+    z = solve_triangular(scale_tril, x - mean, lower=True)
+    return standard_normal_log_prob(z) - jnp.log(jnp.abs(jnp.diag(scale_tril))).sum()
+
+
+def sample_multivariate_normal(key: Key, mean: Array, scale_tril: Array) -> Array:
+    """Draw μ + L ε with ε ~ N(0, I), [D], differentiable in both parameters."""
+    check_rank(1, mean=mean)
+    check_rank(2, scale_tril=scale_tril)
+    return mean + jnp.tril(scale_tril) @ jax.random.normal(key, mean.shape, mean.dtype)
+
+
+def bits_per_dim(nll: Array, num_dims: int) -> Array:
+    """Return a negative log-likelihood in bits per dimension, nll / (D log 2).
+
+    Args:
+      nll: scalar, in nats.
+      num_dims: D, the number of dimensions the nll is summed over.
+
+    Returns:
+      A scalar, in bits.
+    """
+    check_rank(0, nll=nll)
+    return nll / (num_dims * math.log(2))
+
+
+def importance_weighted_log_likelihood(log_weights: Array) -> Array:
+    """Estimate log p(x) from K importance samples.
+
+    log p(x) ≈ log (1/K) Σ_k w_k,  w_k = p(x, z_k)/q(z_k|x),  z_k ~ q(z|x)
+
+    The estimate is low on average, and less so as K grows.
+
+    See Burda, Grosse & Salakhutdinov, 2016 (arXiv:1509.00519).
+
+    Args:
+      log_weights: [K], log w_k.
+
+    Returns:
+      A scalar, in nats.
+    """
+    check_rank(1, log_weights=log_weights)
+    return jax.nn.logsumexp(log_weights) - math.log(log_weights.shape[0])
+
+
+def map_penalty(params: PyTree, log_prior: Callable[[Array], Array]) -> Array:
+    """Return −log p(θ), which turns maximum likelihood into maximum a posteriori.
+
+    −log p(θ) = −Σ_leaves log_prior(leaf); with N(0, σ²) it is ‖θ‖²/2σ² + C, weight decay.
+
+    Args:
+      params: a pytree of arrays.
+      log_prior: maps a leaf to its scalar log-density, as in `partial(normal_log_prior, std=0.1)`.
+
+    Returns:
+      A scalar, in nats.
+    """
+    return -sum((log_prior(theta) for theta in jax.tree.leaves(params)), start=jnp.zeros(()))
+
+
+def normal_log_prior(theta: Array, *, std: float | Array) -> Array:
+    """Return the log-density of weights [...] under N(0, std²), a scalar: the prior behind L2."""
+    return normal_log_prob(theta, jnp.zeros_like(theta), jnp.full_like(theta, jnp.log(std)))
+
+
+def laplace_log_prior(theta: Array, *, scale: float | Array) -> Array:
+    """Return the log-density of weights [...] under Laplace(0, scale), a scalar: the prior behind L1."""
+    return laplace_log_prob(theta, jnp.zeros_like(theta), jnp.full_like(theta, jnp.log(scale)))
+
+
+def normal_mixture_log_prior(theta: Array, *, logits: Array, means: Array, log_stds: Array) -> Array:
+    """Return the log-density of weights under one mixture of normals that they share.
+
+    log p(θ) = Σ_i log Σ_k π_k N(θ_i; μ_k, σ_k²)
+
+    See Nowlan & Hinton, "Simplifying Neural Networks by Soft Weight-Sharing", 1992.
+
+    Args:
+      theta: [...].
+      logits: [K], log π up to a constant.
+      means: [K], μ.
+      log_stds: [K], log σ.
+
+    Returns:
+      A scalar, in nats.
+    """
+    check_rank(1, logits=logits, means=means, log_stds=log_stds)
+    tables = (jnp.broadcast_to(row, (*theta.shape, row.shape[0])) for row in (logits, means, log_stds))
+    return normal_mixture_log_prob(theta, *tables)
+
+
+def _normal(x: Array, mean: Array, log_std: Array) -> Array:
+    z = (x - mean) * jnp.exp(-log_std)
+    return -0.5 * (z**2 + _LOG_2PI) - log_std
+
+
+def _discretized_logistic(x: Array, mean: Array, log_scale: Array, bins: int) -> Array:
+    # σ(u) − σ(l) = σ(u) σ(−l) (1 − e^{−(u−l)}): no difference of nearly equal numbers, no log of zero.
+    # In units of one level the edges k ± ½ are exact, so that neighbouring bins share theirs.
+    level = jnp.round(x * (bins - 1))
+    center = mean * (bins - 1)
+    inverse_scale = jnp.exp(-jnp.clip(log_scale, -60, 60)) / (bins - 1)
+    below_upper = jax.nn.log_sigmoid((level + 0.5 - center) * inverse_scale)
+    above_lower = jax.nn.log_sigmoid((center - level + 0.5) * inverse_scale)
+    width = jnp.log(-jnp.expm1(-inverse_scale))
+    inner = below_upper + above_lower + width
+    return jnp.where(level == 0, below_upper, jnp.where(level == bins - 1, above_lower, inner))
+
+
+def _mixture(logits: Array, log_probs: Array) -> Array:
+    return jax.nn.logsumexp(jax.nn.log_softmax(logits) + log_probs, axis=-1).sum()
+
+
+def _check_mixture(x: Array, **tables: Array) -> None:
+    check_same_shape(**tables)
+    check_same_shape(x=x, logits_of_one_component=tables["logits"][..., 0])
+
+
+def _draw_component(key: Key, logits: Array, *tables: Array) -> list[Array]:
+    component = jax.random.categorical(key, logits)[..., None]
+    return [jnp.take_along_axis(table, component, axis=-1)[..., 0] for table in tables]

@@ -1,0 +1,44 @@
+"""Arrangements of images for a person to look at."""
+
+import math
+
+import jax.numpy as jnp
+
+from jaxdl.types import Array
+
+
+def image_grid(images: Array, columns: int | None = None, gap: int = 1) -> Array:
+    """Lay images out in rows, a light gap between them.
+
+    Args:
+        images: [N, H, W, C] in [0, 1].
+        columns: images in a row; by default a square is filled.
+        gap: pixels between images.
+
+    Returns:
+        One picture [rows·(H + gap) - gap, columns·(W + gap) - gap, C].
+    """
+    num, height, width, channels = images.shape
+    columns = columns or math.ceil(math.sqrt(num))
+    rows = math.ceil(num / columns)
+    padding = ((0, rows * columns - num), (0, gap), (0, gap), (0, 0))
+    cells = jnp.pad(images, padding, constant_values=0.5)
+    cells = cells.reshape(rows, columns, height + gap, width + gap, channels).swapaxes(1, 2)
+    picture = cells.reshape(rows * (height + gap), columns * (width + gap), channels)
+    return picture[: rows * (height + gap) - gap, : columns * (width + gap) - gap]
+
+
+def scatter_picture(points: Array, bound: float, size: int = 256) -> Array:
+    """Draw points of the plane as dark dots, denser ones darker.
+
+    Args:
+        points: [N, 2].
+        bound: b, the picture shows [-b, b]², y upwards.
+        size: pixels along a side.
+
+    Returns:
+        [size, size] in [0, 1].
+    """
+    edges = jnp.linspace(-bound, bound, size + 1)
+    counts, _, _ = jnp.histogram2d(points[:, 1], points[:, 0], bins=(edges, edges))
+    return 1.0 - jnp.minimum(counts[::-1], 4) / 4

@@ -1,0 +1,26 @@
+"""Everything around a learner: the shared gradient step, compilation, the loop, runs on disk."""
+
+from jaxdl.train.checkpoint import Checkpoints
+from jaxdl.train.compile import Strategy, compile_step
+from jaxdl.train.evaluate import compile_evaluate, render_pictures
+from jaxdl.train.experiment import Experiment, check_experiment, initial_state
+from jaxdl.train.fit import Result, fit
+from jaxdl.train.state import TrainState
+from jaxdl.train.step import Options, Player, gradient_learner
+
+__all__ = [
+    "Checkpoints",
+    "Experiment",
+    "Options",
+    "Player",
+    "Result",
+    "Strategy",
+    "TrainState",
+    "check_experiment",
+    "compile_evaluate",
+    "compile_step",
+    "fit",
+    "gradient_learner",
+    "initial_state",
+    "render_pictures",
+]

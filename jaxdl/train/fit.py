@@ -1,0 +1,186 @@
+"""The one loop: it runs every learner, and knows nothing of any."""
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxdl.errors import InputError, Interrupted, RunError
+from jaxdl.train.checkpoint import Checkpoints
+from jaxdl.train.compile import Strategy, check_divides, compile_step
+from jaxdl.train.evaluate import compile_evaluate, render_pictures
+from jaxdl.train.experiment import Experiment, check_experiment, first_items, initial_state, load
+from jaxdl.train.log import Meter, Progress, RunLog, summary
+from jaxdl.train.pictures import save_curves, save_picture
+from jaxdl.train.signals import caught_signals
+from jaxdl.train.workdir import open_workdir
+
+
+class Result(NamedTuple):
+    """What a run ends with."""
+
+    state: Any
+    step: int
+    metrics: dict[str, float]  # of the test data, or of the last validation where there is no test
+    rows: list[dict[str, Any]]  # all that was logged: {"step", "split", metric: value, ...}
+
+
+def fit(
+    experiment: Experiment,
+    workdir: str | Path | None = None,
+    *,
+    config: Mapping[str, Any] | None = None,
+    strategy: Strategy = "jit",
+    shard_params: bool = False,
+    steps_per_call: int | None = None,
+    patience: int | None = None,
+    quiet: bool = False,
+) -> Result:
+    """Train an experiment to its end, going on from the workdir's latest checkpoint if there is one.
+
+    A call of the compiled step runs k steps. While the device runs it, the host gathers the next batches and
+    reads the metrics of the call before, so that neither waits for the other.
+
+    Args:
+        experiment: what a config returns.
+        workdir: folder of the run: checkpoints, metrics, pictures. Without one nothing is written.
+        config: names and arguments that tie the workdir to the experiment.
+        strategy: jit, pmap or shard.
+        shard_params: under shard, split params over the devices instead of replicating them.
+        steps_per_call: k, by default the experiment's.
+        patience: stop after so many evaluations without a better monitored metric, and go back to the best.
+        quiet: print nothing.
+
+    Returns:
+        The final state and metrics.
+
+    Raises:
+        InputError: for what can be known to be wrong before anything is compiled.
+        RunError: if the loss or gradient is no longer finite.
+        Interrupted: after SIGTERM or Ctrl-C, the state saved.
+    """
+    k = steps_per_call or experiment.steps_per_call
+    if patience is not None and patience < 1:
+        raise InputError(f"patience is {patience}; give 1 or more")
+    try:
+        run = compile_step(
+            experiment.learner.step,
+            strategy=strategy,
+            steps_per_call=k,
+            load=partial(load, experiment),
+            shard_params=shard_params,
+        )
+        if strategy != "jit":
+            check_divides(first_items(experiment), 0, jax.local_device_count())
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    like = check_experiment(experiment)
+
+    with ExitStack() as stack:
+        folder = None if workdir is None else stack.enter_context(open_workdir(Path(workdir), config or {}))
+        checkpoints = Checkpoints(folder and folder / "checkpoints", experiment.monitor, experiment.maximize)
+        stack.callback(checkpoints.close)
+        state, step = checkpoints.restore_latest(like) or (initial_state(experiment), 0)
+        log, meter = RunLog(folder, step), Meter()
+        stack.callback(log.close)
+        progress = Progress(experiment.steps, step, quiet)
+        stack.callback(progress.close)
+        signals = stack.enter_context(caught_signals())
+        progress.say(_headline(experiment, state, step))
+
+        evaluate = _validation(experiment)
+        resident = None if experiment.train is None else jax.device_put(experiment.train.resident)
+        every = experiment.eval_every or math.ceil(experiment.steps / 10)
+        start, begin = step, time.monotonic()
+        for num_steps, items in _calls(experiment, start, k):
+            if _out_of_patience(log.rows, experiment, patience):
+                break
+            called = time.monotonic()
+            state, metrics = run(state, items, resident)
+            if step == start:
+                progress.compiled(step + num_steps, time.monotonic() - called)
+            before, step = step, step + num_steps
+            due = step // every > before // every or step == experiment.steps
+            try:
+                progress.update(step, meter.push(step, metrics))
+                if due or signals or step // (every / 10) > before // (every / 10):
+                    log.write(step, "train", meter.mean())
+            except RunError as error:
+                raise RunError(f"{error}; {checkpoints.latest_good}") from None
+            if due:
+                evaluated = evaluate(state)
+                log.write(step, "validation", evaluated)
+                progress.say(f"step {step}  {summary(evaluated)}")
+            if due or signals:
+                checkpoints.save(step, state, evaluated if due else None)
+            if signals and step < experiment.steps:
+                raise Interrupted(f"interrupted at step {step}; {checkpoints.latest_good}", signals[0])
+
+        if patience is not None:
+            state, step = checkpoints.restore_best(like) or (state, step)
+        result = Result(state, step, _finish(experiment, state, step, log, folder), log.rows)
+        where = "" if folder is None else f", in {folder}"
+        progress.say(f"{step - start} steps in {time.monotonic() - begin:.1f} s{where}")
+        return result
+
+
+def _calls(experiment: Experiment, start: int, k: int) -> Iterator[tuple[int, Any]]:
+    """Yield (number of steps, what they are fed) of each call; without data, the numbers of its steps."""
+    if experiment.train is not None:
+        stream = experiment.train.stream(start, experiment.steps, k)
+    else:
+        stream = (np.arange(at, min(at + k, experiment.steps)) for at in range(start, experiment.steps, k))
+    for items in stream:
+        yield len(jax.tree.leaves(items)[0]), items if k > 1 else jax.tree.map(lambda leaf: leaf[0], items)
+
+
+def _validation(experiment: Experiment) -> Any:
+    if experiment.validation is None and experiment.train is not None:
+        return lambda state: {}
+    evaluate = compile_evaluate(experiment.learner, experiment.validation)
+    return lambda state: evaluate(state, jax.random.key(experiment.seed))
+
+
+def _finish(experiment: Experiment, state: Any, step: int, log: RunLog, folder: Path | None) -> dict[str, float]:
+    """Measure the test data, draw the pictures, and return the metrics that count."""
+    key = jax.random.key(experiment.seed)
+    if experiment.test is not None:
+        metrics = compile_evaluate(experiment.learner, experiment.test)(state, key)
+        log.write(step, "test", metrics)
+    else:
+        rows = [row for row in log.rows if row["split"] == "validation" and row["step"] == step]
+        metrics = {name: value for row in rows for name, value in row.items() if name not in ("step", "split")}
+    if folder is not None:
+        data = experiment.test or experiment.validation or experiment.train
+        for name, picture in render_pictures(experiment.learner, data, state, key).items():
+            save_picture(folder / "pictures" / name, picture)
+        save_curves(folder / "pictures" / "curves.png", log.rows)
+    return metrics
+
+
+def _out_of_patience(rows: list[dict[str, Any]], experiment: Experiment, patience: int | None) -> bool:
+    """Tell whether the last `patience` evaluations brought nothing better: a function of the log alone."""
+    sign = 1 if experiment.maximize else -1
+    values = [sign * row.get(experiment.monitor, -sign * math.inf) for row in rows if row["split"] == "validation"]
+    if patience is None or len(values) <= patience:
+        return False
+    return max(values[-patience:]) <= max(values[:-patience])
+
+
+def _headline(experiment: Experiment, state: Any, step: int) -> str:
+    splits = {name: getattr(experiment, name) for name in ("train", "validation", "test")}
+    examples = ", ".join(f"{len(data):,} {name}" for name, data in splits.items() if data is not None)
+    num_params = sum(leaf.size for leaf in jax.tree.leaves(getattr(state, "params", ())))
+    parts = [
+        f"{num_params:,} parameters" if num_params else "",
+        f"{examples} examples" if examples else "",
+        f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+        f"{experiment.steps:,} steps" + (f", going on from step {step:,}" if step else ""),
+    ]
+    return ", ".join(part for part in parts if part)
