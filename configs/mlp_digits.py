@@ -8,18 +8,12 @@ Expected: accuracy >= 97 % on the test digits
 """
 
 from jaxdl import optim
-from jaxdl.data import Batches, ImageSet, images, num_classes, to_float
+from jaxdl.data import Batches, ImageSet, images, num_classes, scaled
 from jaxdl.learners import classifier
 from jaxdl.nets.mlp import MLP
 from jaxdl.train import Experiment, Options
-from jaxdl.types import Array, Key
 
 TINY = {"hidden": (32,), "batch_size": 32, "epochs": 2}
-
-
-def scaled(key: Key, example: dict[str, Array]) -> dict[str, Array]:
-    """Scale pixels to [0, 1]."""
-    return {"image": to_float(example["image"]), "label": example["label"]}
 
 
 def mlp_digits(

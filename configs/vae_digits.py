@@ -56,7 +56,8 @@ def vae_digits(
         options: of the step.
     """
     transform = partial(binarized, dynamic=binarization == "dynamic")
-    train, validation, test = (Batches(split, batch_size, seed, transform) for split in images(image_set))
+    splits = images(image_set, features=("image",))
+    train, validation, test = (Batches(split, batch_size, seed, transform) for split in splits)
     steps = epochs * len(train) // batch_size
     learner = vae(
         Encoder(latent_dim, hidden),

@@ -188,9 +188,13 @@ def _parser(
 
     def machine(made: argparse.ArgumentParser) -> None:
         group = made.add_argument_group("machine")
-        group.add_argument("--platform", choices=("cpu", "cuda", "tpu"), help="where to run; the best by default")
+        group.add_argument(
+            "--platform", choices=("cpu", "cuda", "tpu"), help="where to run; the best by default"
+        )
         group.add_argument("--cpu-devices", type=int, metavar="N", help="split the CPU into N devices")
-        group.add_argument("--memory-fraction", type=float, metavar="F", help="share of GPU memory to reserve")
+        group.add_argument(
+            "--memory-fraction", type=float, metavar="F", help="share of GPU memory to reserve"
+        )
         group.add_argument(
             "--cache",
             action=argparse.BooleanOptionalAction,
@@ -201,10 +205,16 @@ def _parser(
     made = command("train", train)
     made.add_argument("config", help="a config file, such as configs/vae_digits.py")
     made.add_argument("--workdir", help="the run's folder; runs/NAME by default")
-    made.add_argument("--strategy", choices=("jit", "pmap", "shard"), default="jit", help="how devices are used")
+    made.add_argument(
+        "--strategy", choices=("jit", "pmap", "shard"), default="jit", help="how devices are used"
+    )
     made.add_argument("--shard-params", action="store_true", help="under shard, split params over devices")
-    made.add_argument("--steps-per-call", type=int, metavar="K", help="steps of one dispatch; the config's by default")
-    made.add_argument("--patience", type=int, metavar="N", help="stop after N evaluations without a better one")
+    made.add_argument(
+        "--steps-per-call", type=int, metavar="K", help="steps of one dispatch; the config's by default"
+    )
+    made.add_argument(
+        "--patience", type=int, metavar="N", help="stop after N evaluations without a better one"
+    )
     made.add_argument("--quiet", action="store_true", help="show no progress")
     machine(made)
     if options is not None:
@@ -216,7 +226,9 @@ def _parser(
         made.add_argument("workdir", help="a run's folder")
         made.add_argument("--best", action="store_true", help="the best checkpoint instead of the latest")
         machine(made)
-    command("list", list_configs).add_argument("folder", nargs="?", default="configs", help="where configs lie")
+    command("list", list_configs).add_argument(
+        "folder", nargs="?", default="configs", help="where configs lie"
+    )
     return parser
 
 

@@ -45,7 +45,9 @@ def load(path: Path) -> ConfigFunction:
         raise InputError(message) from error
     function = getattr(module, path.stem, None)
     if not inspect.isfunction(function):
-        raise InputError(f"config {path.name} has no function {path.stem}(); give it one that returns an Experiment")
+        raise InputError(
+            f"config {path.name} has no function {path.stem}(); give it one that returns an Experiment"
+        )
     return function
 
 
@@ -148,4 +150,6 @@ def _conversion(function: ConfigFunction, name: str, kind: Any) -> dict[str, Any
         return {"action": argparse.BooleanOptionalAction}
     if kind in (int, float, str):
         return {"type": kind, "metavar": kind.__name__}
-    raise InputError(f"argument {name} of config {function.__name__} has type {kind}, which no option can have")
+    raise InputError(
+        f"argument {name} of config {function.__name__} has type {kind}, which no option can have"
+    )

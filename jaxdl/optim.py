@@ -10,7 +10,9 @@ import optax
 from jaxdl.types import PyTree
 
 
-def with_rate(make: Callable[..., optax.GradientTransformation]) -> Callable[..., optax.GradientTransformation]:
+def with_rate(
+    make: Callable[..., optax.GradientTransformation],
+) -> Callable[..., optax.GradientTransformation]:
     """Wrap an optax optimizer so that its state holds the learning rate, which the step then reports.
 
     Args:
@@ -31,6 +33,11 @@ sgd = with_rate(optax.sgd)
 adam = with_rate(optax.adam)
 adamw = with_rate(optax.adamw)
 rmsprop = with_rate(optax.rmsprop)
+
+
+def with_l2(weight_decay: float, optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
+    """Add λw to the gradient of each matrix before an optimizer sees it: the weight decay of plain SGD."""
+    return optax.chain(optax.add_decayed_weights(weight_decay, mask=matrices), optimizer)
 
 
 def matrices(params: PyTree) -> PyTree:

@@ -6,9 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl.data.embedded import Splits, digits
-from jaxdl.data.pipeline import Batches
 from jaxdl.data.tfds import tfds
-from jaxdl.types import Array
+from jaxdl.types import Array, Key
 
 
 class ImageSet(NamedTuple):
@@ -29,32 +28,40 @@ class ImageSet(NamedTuple):
     test_split: str = "test"
 
 
-def images(image_set: ImageSet) -> Splits:
+def images(image_set: ImageSet, features: tuple[str, ...] = ("image", "label")) -> Splits:
     """Load an image set.
 
     Args:
         image_set: its name and splits.
+        features: the arrays of an example that are kept.
 
     Returns:
-        Splits of {"image": uint8 [N, H, W, C], "label": int32 [N], ...}.
+        Splits of {"image": uint8 [N, H, W, C], "label": int32 [N]}, or of examples read one by one from disk
+        if the images differ in size or take more than 2 GiB.
 
     Raises:
-        ValueError: for a split that does not exist, or a set without images.
+        ValueError: for a split that does not exist, or a set without these features.
         FileNotFoundError: if the set is not prepared in the folder; says how to prepare it.
     """
     dataset, data_dir, *names = image_set
     if dataset == "digits":
-        return digits()
-    splits = Splits(*(tfds(dataset, name, data_dir) for name in names))
-    example = Batches(splits.train, 1).example
-    if "image" not in example:
-        raise ValueError(f"{dataset} holds {', '.join(example)}, but no image; choose an image set")
-    return splits
+        return Splits(*({name: split[name] for name in features} for split in digits()))
+    return Splits(*(tfds(dataset, name, data_dir, features=features) for name in names))
 
 
 def to_float(image: Array) -> Array:
     """Turn pixels of 0 .. 255 into float32 of [0, 1]."""
     return image.astype(jnp.float32) / 255
+
+
+def scaled(key: Key, example: dict[str, Array]) -> dict[str, Array]:
+    """Scale the pixels of an example to [0, 1]; a transform that draws nothing at random."""
+    return {**example, "image": to_float(example["image"])}
+
+
+def pixels(key: Key, example: dict[str, Array]) -> dict[str, Array]:
+    """Take the pixels of an example, scaled to [0, 1], as data to model: a transform for generative learners."""
+    return {"x": to_float(example["image"])}
 
 
 def num_classes(source: Any) -> int:
@@ -63,7 +70,9 @@ def num_classes(source: Any) -> int:
     Raises:
         ValueError: if a label is negative.
     """
-    labels = source["label"] if isinstance(source, dict) else np.array([example["label"] for example in source])
+    labels = (
+        source["label"] if isinstance(source, dict) else np.array([example["label"] for example in source])
+    )
     if labels.min() < 0:
         raise ValueError(f"label {labels.min()} is negative; classes count from 0")
     return int(labels.max()) + 1

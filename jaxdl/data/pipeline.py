@@ -150,7 +150,9 @@ class Batches:
             return {"visit": visit, "index": index.astype(np.int32)}
         if self._streams:
             rows = [self.source[int(i)] for i in index.ravel()]
-            examples = jax.tree.map(lambda *leaves: np.stack(leaves).reshape(*index.shape, *leaves[0].shape), *rows)
+            examples = jax.tree.map(
+                lambda *leaves: np.stack(leaves).reshape(*index.shape, *leaves[0].shape), *rows
+            )
         else:
             examples = jax.tree.map(lambda array: array[index], self.source)
         return {"visit": visit, "example": examples}
@@ -167,4 +169,3 @@ class Batches:
 @lru_cache(maxsize=8)
 def _permutation(seed: int, epoch: int, size: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(size)
-

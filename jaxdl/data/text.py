@@ -18,8 +18,8 @@ class Text(NamedTuple):
 def text(path: str | Path | None = None) -> Text:
     """Read a UTF-8 text file as a sequence of characters.
 
-    Without a path, the text is what CPython itself carries: the 79 pages or so on the language from its
-    manual (`pydoc_data.topics`, about 465,000 characters; each Python release changes them a little).
+    Without a path, the text is one that CPython itself carries: the pages of its manual on the language
+    (`pydoc_data.topics`, some 465,000 characters; each Python release changes a few).
 
     Args:
         path: of the file.
@@ -55,7 +55,7 @@ def encode(characters: str, vocabulary: str) -> np.ndarray:
 
     Args:
         characters: N characters.
-        vocabulary: the known characters, sorted.
+        vocabulary: the known characters.
 
     Returns:
         Tokens [N] of the smallest unsigned dtype that holds the vocabulary.
@@ -66,7 +66,9 @@ def encode(characters: str, vocabulary: str) -> np.ndarray:
     unknown = sorted(set(characters) - set(vocabulary))
     if unknown:
         raise ValueError(f"the vocabulary does not hold {''.join(unknown)!r}; leave these characters out")
-    tokens = np.searchsorted(_code_points(vocabulary), _code_points(characters))
+    known = _code_points(vocabulary)
+    order = np.argsort(known)
+    tokens = order[np.searchsorted(known, _code_points(characters), sorter=order)]
     return tokens.astype(np.min_scalar_type(len(vocabulary) - 1))
 
 

@@ -43,7 +43,7 @@ def tfds(
 ) -> dict[str, np.ndarray] | Examples:
     """Read a data set that TensorFlow Datasets has prepared as ArrayRecord; touch no network.
 
-    Images stay uint8 [H, W, C], class labels are int32 and text is UTF-8 bytes; all else is as TFDS decodes it.
+    Images stay uint8 [H, W, C], class labels are int32, text is UTF-8 bytes; all else is as TFDS decodes it.
 
     Args:
         name: "name", or in full "name/config:version"; the newest version on disk by default.
@@ -141,7 +141,11 @@ def _decoder(feature: Any) -> Callable[[Any], Any]:
         return partial(_decode_picture, channels=feature.shape[-1])
     if _is_fixed(feature):
         return partial(np.asarray, dtype=_dtype(feature))
-    return lambda value: value
+    return _keep
+
+
+def _keep(value: Any) -> Any:
+    return value  # a lambda could not be pickled, for reading in other processes
 
 
 def _decode_picture(compressed: bytes, channels: int) -> np.ndarray:
@@ -156,7 +160,9 @@ def _decode_picture(compressed: bytes, channels: int) -> np.ndarray:
 def _is_picture(feature: Any) -> bool:
     from tensorflow_datasets import features
 
-    return isinstance(feature, features.Image) and feature.np_dtype == np.uint8 and feature.shape[-1] in _MODES
+    return (
+        isinstance(feature, features.Image) and feature.np_dtype == np.uint8 and feature.shape[-1] in _MODES
+    )
 
 
 def _is_fixed(feature: Any) -> bool:

@@ -64,4 +64,6 @@ def classifier(
         hardest = jnp.argsort(-evaluate(params, model_state, batch, key)["loss"])[:16]
         return {"hardest": image_grid(batch["image"][hardest])}
 
-    return gradient_learner(init, {"net": Player(loss, optimizer)}, evaluate=evaluate, render=render, options=options)
+    return gradient_learner(
+        init, {"net": Player(loss, optimizer)}, evaluate=evaluate, render=render, options=options
+    )

@@ -9,12 +9,22 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
+from jaxdl.data import Batches, to_float
+from jaxdl.metrics import frechet_distance
 from jaxdl.objectives import non_saturating_discriminator_loss, non_saturating_generator_loss
 from jaxdl.ops.pictures import image_grid
 from jaxdl.train import Options, Player, gradient_learner
 from jaxdl.types import Array, Batch, Key, Learner, Metrics
 
-Penalty = Callable[[Callable[[Array], Array], Array, Array, Key], Array]  # (critic, real, fake, key) -> scalar
+Penalty = Callable[
+    [Callable[[Array], Array], Array, Array, Key], Array
+]  # (critic, real, fake, key) -> scalar
+
+
+def pixel_distance(samples: Array, data: Batches) -> dict[str, Array]:
+    """Measure how far the means and covariances of the pixels of samples are from those of the data."""
+    real = to_float(jnp.asarray(data.source["image"]))
+    return {"frechet": frechet_distance(samples.reshape(len(samples), -1), real.reshape(len(real), -1))}
 
 
 def gan(
@@ -28,7 +38,7 @@ def gan(
     discriminator_loss: Callable[[Array, Array], Array] = non_saturating_discriminator_loss,
     penalty: Penalty | None = None,
     generator_every: int = 1,
-    draw: Callable[[Array], Array] = image_grid,
+    draw: Callable[[Array], Array] = lambda samples: image_grid(samples[:64]),
     measure: Callable[[Array, Any], Mapping[str, Array]] | None = None,
     options: Options = Options(),
 ) -> Learner:
@@ -46,7 +56,7 @@ def gan(
         discriminator_loss: of the logits of one data example and one generated example.
         penalty: (critic, real, fake, key) -> scalar, added to the discriminator's loss of each example.
         generator_every: discriminator steps to one generator step.
-        draw: samples [64, ...] -> picture.
+        draw: samples [1024, ...] -> picture.
         measure: (samples [10000, ...], test data) -> metrics of the samples.
         options: of the shared step.
 
@@ -71,7 +81,10 @@ def gan(
         x, variables = generator.init_with_output(key_generator, latents(key_z, len(batch["x"])), train=False)
         if x.shape != batch["x"].shape:
             raise ValueError(f"the generator makes {x.shape[1:]}, but the data are {batch['x'].shape[1:]}")
-        nets = {"generator": variables, "discriminator": discriminator.init(key_discriminator, x, train=False)}
+        nets = {
+            "generator": variables,
+            "discriminator": discriminator.init(key_discriminator, x, train=False),
+        }
         params = {name: net["params"] for name, net in nets.items()}
         return params, {name: {k: v for k, v in net.items() if k != "params"} for name, net in nets.items()}
 
@@ -116,10 +129,12 @@ def gan(
         return generate(params, model_state, latents(key, num), train=False)[0]
 
     def render(params: Any, model_state: Any, batch: Batch, key: Key) -> dict[str, Array]:
-        return {"samples": draw(sample(params, model_state, key, 64))}
+        return {"samples": draw(sample(params, model_state, key, 1024))}
 
     def report(params: Any, model_state: Any, data: Any) -> Mapping[str, Array]:
-        return {} if measure is None else measure(sample(params, model_state, jax.random.key(0), 10_000), data)
+        return (
+            {} if measure is None else measure(sample(params, model_state, jax.random.key(0), 10_000), data)
+        )
 
     players = {
         "discriminator": Player(discriminator_objective, discriminator_optimizer),

@@ -22,7 +22,9 @@ class Likelihood(NamedTuple):
 
 
 BERNOULLI = Likelihood(bernoulli_log_prob, jax.nn.sigmoid)  # output: logits
-GAUSSIAN = Likelihood(lambda x, output: normal_log_prob(x, *output), lambda output: output[0])  # mean, log_std
+GAUSSIAN = Likelihood(
+    lambda x, output: normal_log_prob(x, *output), lambda output: output[0]
+)  # mean, log_std
 
 
 def vae(

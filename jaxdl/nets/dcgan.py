@@ -33,7 +33,9 @@ class Generator(nn.Module):
         height, width, channels = self.shape
         shrink = 2 ** len(self.widths)
         if height % shrink or width % shrink:
-            raise ValueError(f"a {height}x{width} image does not halve {len(self.widths)} times: give fewer widths")
+            raise ValueError(
+                f"a {height}x{width} image does not halve {len(self.widths)} times: give fewer widths"
+            )
         norm = partial(nn.BatchNorm, use_running_average=not train, momentum=0.9)
         x = Dense((height // shrink) * (width // shrink) * self.widths[0], use_bias=False)(z)
         x = x.reshape(-1, height // shrink, width // shrink, self.widths[0])

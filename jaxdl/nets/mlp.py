@@ -14,22 +14,23 @@ class MLP(nn.Module):
     See Rumelhart, Hinton & Williams (1986).
 
     Attributes:
-        features: width of the output.
+        features: width of the output; None for one number instead of an array, as a critic gives it.
         hidden: widths of the hidden layers.
         act: σ.
         dropout: share of hidden units dropped in training (Srivastava et al., 2014).
     """
 
-    features: int
+    features: int | None
     hidden: tuple[int, ...] = (256, 256)
     act: Callable[[Array], Array] = nn.relu
     dropout: float = 0.0
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
-        """Map [B, ...] to [B, features]."""
+        """Map [B, ...] to [B, features], or to [B]."""
         x = x.reshape(len(x), -1)
         for width in self.hidden:
             x = self.act(nn.Dense(width)(x))
             x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        return nn.Dense(self.features, dtype=jnp.float32)(x)
+        x = nn.Dense(self.features or 1, dtype=jnp.float32)(x)
+        return x[:, 0] if self.features is None else x

@@ -107,7 +107,8 @@ def laplace_log_prob(x: Array, mean: Array, log_scale: Array) -> Array:
       A scalar, in nats.
     """
     check_same_shape(x=x, mean=mean, log_scale=log_scale)
-    return -(jnp.abs(x - mean) * jnp.exp(-log_scale) + log_scale + math.log(2)).sum()
+    distance = (x - mean) * jnp.sign(x - mean)  # slope 0 where x = μ; that of jnp.abs is 1
+    return -(distance * jnp.exp(-log_scale) + log_scale + math.log(2)).sum()
 
 
 def sample_laplace(key: Key, mean: Array, log_scale: Array) -> Array:

@@ -10,11 +10,12 @@ from jaxdl.types import Array, PyTree
 
 
 def l1_penalty(params: PyTree) -> Array:
-    """Return Σ |θ| over all leaves of a pytree, a scalar.
+    """Return Σ |θ| over all leaves of a pytree, a scalar whose gradient is sign θ, 0 at 0.
 
     See Tibshirani, 1996.
     """
-    return sum((jnp.abs(theta).sum() for theta in jax.tree.leaves(params)), start=jnp.zeros(()))
+    # jnp.abs has slope 1 at 0 and would push a weight that is zero away from it
+    return sum(((theta * jnp.sign(theta)).sum() for theta in jax.tree.leaves(params)), start=jnp.zeros(()))
 
 
 def l2_penalty(params: PyTree) -> Array:

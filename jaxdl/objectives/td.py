@@ -95,7 +95,8 @@ def gae(
 
     Aₜ₋₁ = δₜ + γₜλ(1 − cutₜ)Aₜ, δₜ = rₜ + γₜvₜ − vₜ₋₁, A_T = 0
 
-    See Schulman et al., 2016 (arXiv:1506.02438). The advantages plus v_tm1 are the λ-returns.
+    See Schulman et al., 2016 (arXiv:1506.02438). Without cuts, and with values v_t[:-1] = v_tm1[1:], the
+    advantages plus v_tm1 are the λ-returns.
 
     Args:
         r_t: [T], rewards.
@@ -122,7 +123,7 @@ def gae(
 
 def _backward(a: Array, b: Array, end: float | Array) -> Array:
     """Solve xₜ = aₜ + bₜxₜ₊₁ from the end, with one multiplication and one addition per step in the loop."""
-    return jax.lax.scan(_step_back, jnp.asarray(end, a.dtype), (a, b), reverse=True)[1]
+    return jax.lax.scan(_step_back, jnp.asarray(end, jnp.result_type(a, b, end)), (a, b), reverse=True)[1]
 
 
 def _step_back(x: Array, ab: tuple[Array, Array]) -> tuple[Array, Array]:

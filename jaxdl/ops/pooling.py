@@ -27,6 +27,8 @@ def max_pool(x: Array, window: int = 2) -> Array:
     *batch, height, width, channels = x.shape
     rows, columns = height // window, width // window
     if not rows or not columns:
-        raise ValueError(f"max_pool with window {window} needs an image at least as large, not {height}x{width}")
+        raise ValueError(
+            f"max_pool with window {window} needs an image at least as large, not {height}x{width}"
+        )
     x = lax.slice_in_dim(lax.slice_in_dim(x, 0, rows * window, axis=-3), 0, columns * window, axis=-2)
     return jnp.max(x.reshape(*batch, rows, window, columns, window, channels), axis=(-4, -2))

@@ -60,7 +60,11 @@ class Checkpoints:
     @property
     def latest_good(self) -> str:
         """A clause that names the latest checkpoint."""
-        return f"the last good checkpoint is of step {self.steps[0]}" if self.steps else "no checkpoint was saved"
+        return (
+            f"the last good checkpoint is of step {self.steps[0]}"
+            if self.steps
+            else "no checkpoint was saved"
+        )
 
     def save(self, step: int, state: Any, metrics: Mapping[str, float] | None = None) -> None:
         """Copy the state to the host and write it in the background; a checkpoint of this step stays."""
@@ -139,6 +143,8 @@ def _leaves(tree: Any) -> dict[str, str]:
     """Describe each array of a tree: {path: "dtype[shape]"}; paths spell attributes and keys alike."""
     described = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        names = [str(getattr(entry, "key", getattr(entry, "name", getattr(entry, "idx", entry)))) for entry in path]
+        names = [
+            str(getattr(entry, "key", getattr(entry, "name", getattr(entry, "idx", entry)))) for entry in path
+        ]
         described[".".join(names)] = f"{leaf.dtype}{json.dumps(list(leaf.shape))}"
     return described

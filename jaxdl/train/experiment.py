@@ -48,7 +48,9 @@ class Experiment:
 
 def first_items(experiment: Experiment) -> Any:
     """Return what the first step is fed, [B, ...]."""
-    return None if experiment.train is None else jax.tree.map(lambda leaf: leaf[0], experiment.train.items(0, 1))
+    return (
+        None if experiment.train is None else jax.tree.map(lambda leaf: leaf[0], experiment.train.items(0, 1))
+    )
 
 
 def load(experiment: Experiment, resident: Any, items: Any) -> Any:
@@ -102,7 +104,9 @@ def check_finite(name: str, data: Batches | None) -> None:
             bad = np.flatnonzero(~np.isfinite(leaf).all(tuple(range(1, leaf.ndim))))
             if len(bad):
                 where = f"{name} data{jax.tree_util.keystr(path)}"
-                raise InputError(f"{where} is not finite in {len(bad)} examples, first in {bad[0]}; drop them")
+                raise InputError(
+                    f"{where} is not finite in {len(bad)} examples, first in {bad[0]}; drop them"
+                )
 
 
 def _signature(leaf: Any) -> tuple[Any, ...]:

@@ -147,7 +147,9 @@ def _validation(experiment: Experiment) -> Any:
     return lambda state: evaluate(state, jax.random.key(experiment.seed))
 
 
-def _finish(experiment: Experiment, state: Any, step: int, log: RunLog, folder: Path | None) -> dict[str, float]:
+def _finish(
+    experiment: Experiment, state: Any, step: int, log: RunLog, folder: Path | None
+) -> dict[str, float]:
     """Measure the test data, draw the pictures, and return the metrics that count."""
     key = jax.random.key(experiment.seed)
     if experiment.test is not None:
@@ -155,7 +157,9 @@ def _finish(experiment: Experiment, state: Any, step: int, log: RunLog, folder: 
         log.write(step, "test", metrics)
     else:
         rows = [row for row in log.rows if row["split"] == "validation" and row["step"] == step]
-        metrics = {name: value for row in rows for name, value in row.items() if name not in ("step", "split")}
+        metrics = {
+            name: value for row in rows for name, value in row.items() if name not in ("step", "split")
+        }
     if folder is not None:
         data = experiment.test or experiment.validation or experiment.train
         for name, picture in render_pictures(experiment.learner, data, state, key).items():
@@ -167,7 +171,9 @@ def _finish(experiment: Experiment, state: Any, step: int, log: RunLog, folder: 
 def _out_of_patience(rows: list[dict[str, Any]], experiment: Experiment, patience: int | None) -> bool:
     """Tell whether the last `patience` evaluations brought nothing better: a function of the log alone."""
     sign = 1 if experiment.maximize else -1
-    values = [sign * row.get(experiment.monitor, -sign * math.inf) for row in rows if row["split"] == "validation"]
+    values = [
+        sign * row.get(experiment.monitor, -sign * math.inf) for row in rows if row["split"] == "validation"
+    ]
     if patience is None or len(values) <= patience:
         return False
     return max(values[-patience:]) <= max(values[:-patience])

@@ -32,7 +32,9 @@ class RunLog:
             return
         path = workdir / "metrics.jsonl"
         if path.exists():
-            self.rows = [row for row in map(_parse, path.read_text().splitlines()) if row and row["step"] <= start]
+            self.rows = [
+                row for row in map(_parse, path.read_text().splitlines()) if row and row["step"] <= start
+            ]
         write_atomically(path, "".join(json.dumps(row) + "\n" for row in self.rows))
         from tensorboardX import SummaryWriter
 
@@ -62,6 +64,7 @@ class Meter:
     def __init__(self) -> None:
         self._pending: tuple[int, Any] | None = None
         self._window: list[dict[str, np.ndarray]] = []
+        self._latest: dict[str, float] = {}
 
     def push(self, step: int, metrics: Any) -> dict[str, float]:
         """Take the metrics of the call that ends at `step`, and return those of the call before.
@@ -69,25 +72,24 @@ class Meter:
         Raises:
             RunError: if the call before met a loss or gradient that was not finite.
         """
-        latest = self.settle()
+        self._settle()
         self._pending = (step, metrics)
-        return latest
+        return self._latest
 
-    def settle(self) -> dict[str, float]:
-        """Wait for the last call and return its metrics; raises like `push`."""
+    def mean(self) -> dict[str, float]:
+        """Return the averages since the last time, the last call included; raises like `push`."""
+        self._settle()
+        window, self._window = self._window, []
+        return _mean(window)
+
+    def _settle(self) -> None:
         if self._pending is None:
-            return {}
+            return
         (step, metrics), self._pending = self._pending, None
         values = {name: np.atleast_1d(value) for name, value in jax.device_get(metrics).items()}
         _check_finite(values, step)
         self._window.append(values)
-        return _mean([values])
-
-    def mean(self) -> dict[str, float]:
-        """Return the averages since the last time, all calls settled."""
-        self.settle()
-        window, self._window = self._window, []
-        return _mean(window)
+        self._latest = _mean([values])
 
 
 def _check_finite(values: Mapping[str, np.ndarray], step: int) -> None:
@@ -150,15 +152,14 @@ class Progress:
     def update(self, step: int, metrics: Mapping[str, float]) -> None:
         """Show the step and the training metrics."""
         if self._bar is not None:
-            if "loss" in metrics:
-                self._bar.set_postfix_str(f"loss {metrics['loss']:.4g}", refresh=False)
+            if metrics:
+                self._bar.set_postfix_str(losses(metrics), refresh=False)
             self._bar.update(step - self._bar.n)
         elif not self._quiet and time.monotonic() - self._said > 5:
             self._said = time.monotonic()
             rate = (step - self._start) / max(self._said - self._begin, 1e-9)
             left = (self._total - step) / max(rate, 1e-9)
-            shown = {"loss": metrics["loss"]} if "loss" in metrics else metrics
-            self.say(f"step {step}/{self._total}  {summary(shown)}  {rate:.4g} steps/s  {left:.0f} s left")
+            self.say(f"step {step}/{self._total}  {losses(metrics)}  {rate:.4g} steps/s  {left:.0f} s left")
 
     def say(self, line: str) -> None:
         """Print a line, above the bar if there is one."""
@@ -171,6 +172,11 @@ class Progress:
         """Take the bar away."""
         if self._bar is not None:
             self._bar.close()
+
+
+def losses(metrics: Mapping[str, float]) -> str:
+    """Spell the losses among metrics in one line, or all metrics where none is a loss."""
+    return summary({name: value for name, value in metrics.items() if name.endswith("loss")} or metrics)
 
 
 def summary(metrics: Mapping[str, float]) -> str:

@@ -54,7 +54,12 @@ def save_curves(path: Path, rows: list[dict[str, Any]]) -> None:
         for color, split in enumerate(dict.fromkeys(row["split"] for row in rows)):
             points = [(row["step"], row[name]) for row in rows if row["split"] == split and name in row]
             if points:
-                axis.plot(*zip(*points, strict=True), label=split, color=f"C{color}", marker="." if len(points) < 30 else "")
+                axis.plot(
+                    *zip(*points, strict=True),
+                    label=split,
+                    color=f"C{color}",
+                    marker="." if len(points) < 30 else "",
+                )
         axis.set_title(name, fontsize=9)
         axis.tick_params(labelsize=7)
         axis.legend(fontsize=6, frameon=False)

@@ -137,7 +137,9 @@ def play(
         value, (model_state, metrics) = player.loss(params, model_state, batch, key)
         if value.shape or value.dtype != jnp.float32:
             fix = "reduce it over the batch, and cast the net's outputs to float32 before the objective"
-            raise TypeError(f"the loss of {name!r} is {value.dtype}{list(value.shape)}, not a float32 scalar: {fix}")
+            raise TypeError(
+                f"the loss of {name!r} is {value.dtype}{list(value.shape)}, not a float32 scalar: {fix}"
+            )
         return value, (model_state, metrics)
 
     outcome = accumulated_gradient(loss, own, state.model_state, batch, key, options.accumulate)
@@ -195,7 +197,9 @@ def accumulated_gradient(
     def cut(leaf: Array) -> Array:
         size, left_over = divmod(len(leaf), num_micro)
         if left_over:
-            message = f"a batch of {len(leaf)} on this device does not divide into accumulate={num_micro} parts"
+            message = (
+                f"a batch of {len(leaf)} on this device does not divide into accumulate={num_micro} parts"
+            )
             raise ValueError(f"{message}; give a multiple of {num_micro} as batch size")
         return leaf.reshape(num_micro, size, *leaf.shape[1:])
 

@@ -32,7 +32,9 @@ def open_workdir(path: Path, config: Mapping[str, Any]) -> Iterator[Path]:
         path.mkdir(parents=True, exist_ok=True)
         lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT)
     except OSError as error:
-        raise InputError(f"cannot write in workdir {path}: {error.strerror}; choose another --workdir") from None
+        raise InputError(
+            f"cannot write in workdir {path}: {error.strerror}; choose another --workdir"
+        ) from None
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
