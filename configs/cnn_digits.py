@@ -17,7 +17,7 @@ from jaxdl.nets.cnn import CNN
 from jaxdl.train import Experiment, Options
 from jaxdl.types import Array, Key
 
-TINY = {"widths": (8,), "hidden": 16, "batch_size": 32, "epochs": 2}
+TINY = {"widths": (8,), "hidden": 16, "batch_size": 32, "epochs": 4}
 
 
 def shifted(key: Key, example: dict[str, Array], padding: int) -> dict[str, Array]:

@@ -13,7 +13,7 @@ from jaxdl.learners.gan import gan, pixel_distance
 from jaxdl.nets.dcgan import Discriminator, Generator
 from jaxdl.train import Experiment, Options
 
-TINY = {"widths": (8, 8), "batch_size": 32, "epochs": 2}
+TINY = {"widths": (8, 8), "batch_size": 32, "epochs": 4}
 
 
 def dcgan_digits(

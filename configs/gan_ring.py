@@ -29,7 +29,7 @@ def covered(samples: Array, data: Any) -> dict[str, Array]:
 
 
 def gan_ring(
-    latent_dim: int = 16,
+    latent_dim: int = 2,
     hidden: tuple[int, ...] = (128, 128),
     learning_rate: float = 1e-3,
     batch_size: int = 256,

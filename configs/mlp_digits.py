@@ -13,7 +13,7 @@ from jaxdl.learners import classifier
 from jaxdl.nets.mlp import MLP
 from jaxdl.train import Experiment, Options
 
-TINY = {"hidden": (32,), "batch_size": 32, "epochs": 2}
+TINY = {"hidden": (32,), "batch_size": 32, "epochs": 4}
 
 
 def mlp_digits(

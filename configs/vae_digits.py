@@ -19,7 +19,7 @@ from jaxdl.nets.vae import BernoulliDecoder, Encoder
 from jaxdl.train import Experiment, Options
 from jaxdl.types import Array, Key
 
-TINY = {"hidden": (32,), "latent_dim": 4, "batch_size": 32, "epochs": 2}
+TINY = {"hidden": (32,), "latent_dim": 4, "batch_size": 32, "learning_rate": 3e-3, "epochs": 4}
 
 
 def binarized(key: Key, example: dict[str, Array], dynamic: bool) -> dict[str, Array]:

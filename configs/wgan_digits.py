@@ -17,7 +17,7 @@ from jaxdl.objectives import gradient_penalty, wasserstein_discriminator_loss, w
 from jaxdl.train import Experiment, Options
 from jaxdl.types import Array, Key
 
-TINY = {"widths": (8, 8), "batch_size": 32, "epochs": 2}
+TINY = {"widths": (8, 8), "batch_size": 32, "learning_rate": 2e-3, "epochs": 4}
 
 
 def wgan_digits(

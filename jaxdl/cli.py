@@ -1,7 +1,7 @@
 """The command line: train, eval, render, list.
 
-The options of a config are the keyword arguments of its function: their names, types and defaults. Nothing that
-imports jax is imported at the top: platform and memory flags must stand in the environment before.
+The options of a config are the keyword arguments of its function: their names, types and defaults. Nothing
+that imports jax is imported at the top: platform and memory flags must stand in the environment before.
 """
 
 import argparse
@@ -19,10 +19,10 @@ from jaxdl.errors import InputError, Interrupted, RunError
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0, 1 for a run that failed, 2 for input that is wrong."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    warnings.showwarning = _show_warning
+    warnings.showwarning = show_warning
     options, _ = _parser(add_help=False).parse_known_args(argv)
     try:
-        return COMMANDS[options.command](options, argv) if options.command else _parser().print_help() or 0
+        return COMMANDS[options.command or "help"](options, argv)
     except InputError as error:
         return _fail(error, 2, options)
     except Interrupted as error:
@@ -100,6 +100,13 @@ def list_configs(options: argparse.Namespace, argv: Sequence[str]) -> int:
         print(f"{path}\n    {facts.pop('System')}")
         for name, fact in facts.items():
             print(f"    {name:10}{fact}")
+    return 0
+
+
+def show_help(options: argparse.Namespace, argv: Sequence[str]) -> int:
+    """Say what there is."""
+    _parser().parse_args(argv)
+    _parser().print_help()
     return 0
 
 
@@ -239,8 +246,9 @@ def _fail(error: Exception, code: int, options: argparse.Namespace) -> int:
     return code
 
 
-def _show_warning(message: Any, category: Any, *rest: Any) -> None:
+def show_warning(message: Warning | str, *rest: Any, **keywords: Any) -> None:
+    """Show a warning as one line."""
     print(f"jaxdl: warning: {message}", file=sys.stderr)
 
 
-COMMANDS = {"train": train, "eval": evaluate, "render": render, "list": list_configs}
+COMMANDS = {"train": train, "eval": evaluate, "render": render, "list": list_configs, "help": show_help}

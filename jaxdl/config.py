@@ -54,8 +54,8 @@ def load(path: Path) -> ConfigFunction:
 def options(function: ConfigFunction) -> dict[str, dict[str, Any]]:
     """Describe the function's keyword arguments as options: {"--name": keywords of `add_argument`}.
 
-    An argument whose type is a NamedTuple stands for one option per field. The help is what the docstring says
-    of the argument.
+    An argument whose type is a NamedTuple stands for one option per field. The help is what the docstring
+    says of the argument.
 
     Raises:
         InputError: for an argument without a type or a default, or of a type that no option can have.
@@ -138,7 +138,7 @@ def _descriptions(documented: Any) -> dict[str, str]:
 
 
 def _conversion(function: ConfigFunction, name: str, kind: Any) -> dict[str, Any]:
-    """Say how argparse reads a type: bool, int, float, str, Literal, tuple[T, ...], or one of these | None."""
+    """Say how argparse reads a type: bool, int, float, str, Literal, tuple[T, ...], one of these | None."""
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union) and len(inner) == 2 and type(None) in inner:
         return _conversion(function, name, next(part for part in inner if part is not type(None)))

@@ -46,9 +46,22 @@ def matrices(params: PyTree) -> PyTree:
 
 
 def warmup_cosine(peak: float, steps: int, warmup: int = 0, end: float = 0.0) -> optax.Schedule:
-    """Rise linearly from zero to the peak, then fall to the end along half a cosine, over all steps.
+    """Rise linearly from zero to the peak, then fall to the end along half a cosine.
+
+    η_t = peak·t/w for t < w,  end + ½(peak - end)(1 + cos π(t - w)/(T - w)) for w ≤ t ≤ T,  end beyond
 
     See Loshchilov & Hutter (2017), arXiv:1608.03983.
+
+    Args:
+        peak: learning rate at t = w.
+        steps: T, of the whole run.
+        warmup: w, steps of the rise; where it is more than half of the run, the half.
+        end: learning rate at t = T.
+
+    Returns:
+        A schedule, t -> η_t.
     """
+    if steps < 1:
+        raise ValueError(f"steps is {steps}; give 1 or more")
     warmup = min(warmup, steps // 2)
     return optax.warmup_cosine_decay_schedule(0.0 if warmup else peak, peak, warmup, steps, end)

@@ -1,8 +1,44 @@
 """Data as a function of the step: sources, batches, preprocessing, augmentation."""
 
 from jaxdl.data import augment, preprocess
-from jaxdl.data.densities import checkerboard, eight_gaussians, spirals, two_moons
+from jaxdl.data.densities import (
+    checkerboard,
+    checkerboard_log_prob,
+    eight_gaussians,
+    eight_gaussians_log_prob,
+    spirals,
+    two_moons,
+)
 from jaxdl.data.embedded import Splits, digits, photographs
 from jaxdl.data.images import ImageSet, images, num_classes, pixels, scaled, to_float
 from jaxdl.data.pipeline import Batches
 from jaxdl.data.text import Text, decode, encode, split_text, text, windows
+from jaxdl.data.tfds import tfds
+
+__all__ = [
+    "Batches",
+    "ImageSet",
+    "Splits",
+    "Text",
+    "augment",
+    "checkerboard",
+    "checkerboard_log_prob",
+    "decode",
+    "digits",
+    "eight_gaussians",
+    "eight_gaussians_log_prob",
+    "encode",
+    "images",
+    "num_classes",
+    "photographs",
+    "pixels",
+    "preprocess",
+    "scaled",
+    "spirals",
+    "split_text",
+    "text",
+    "tfds",
+    "to_float",
+    "two_moons",
+    "windows",
+]

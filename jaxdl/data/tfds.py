@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 MEMORY_BYTES = 2**31  # larger sets are read from disk, example by example
+BULK = 1024  # records in one read
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's names for so many channels of 8 bits
 _NEEDS = "where tensorflow, apache-beam and mlcroissant are installed (only that command needs them)"
 
@@ -128,9 +129,9 @@ def _find(name: str, data_dir: Path) -> Path:
     return versions[version or max(versions, key=lambda version: tuple(map(int, version.split("."))))]
 
 
-def _read(examples: Examples, into: dict[str, np.ndarray], bulk: int = 1024) -> None:
-    for start in range(0, len(examples), bulk):
-        rows = range(start, min(start + bulk, len(examples)))
+def _read(examples: Examples, into: dict[str, np.ndarray]) -> None:
+    for start in range(0, len(examples), BULK):
+        rows = range(start, min(start + BULK, len(examples)))
         for row, record in zip(rows, examples.records.__getitems__(rows), strict=True):
             for name, value in examples.decode(record).items():
                 into[name][row] = value

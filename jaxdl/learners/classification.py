@@ -55,7 +55,7 @@ def classifier(
         return jax.vmap(softmax_cross_entropy)(logits, targets).mean(), (model_state, {"accuracy": accuracy})
 
     def evaluate(params: Any, model_state: Any, batch: Batch, key: Key) -> dict[str, Array]:
-        logits = net.apply({"params": params["net"], **model_state}, batch["image"], train=False)
+        logits: Any = net.apply({"params": params["net"], **model_state}, batch["image"], train=False)
         correct = (logits.argmax(-1) == batch["label"]).astype(jnp.float32)
         return {"loss": jax.vmap(softmax_cross_entropy)(logits, batch["label"]), "accuracy": correct}
 

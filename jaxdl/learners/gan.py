@@ -16,9 +16,8 @@ from jaxdl.ops.pictures import image_grid
 from jaxdl.train import Options, Player, gradient_learner
 from jaxdl.types import Array, Batch, Key, Learner, Metrics
 
-Penalty = Callable[
-    [Callable[[Array], Array], Array, Array, Key], Array
-]  # (critic, real, fake, key) -> scalar
+# (critic, real, fake, key) -> scalar
+Penalty = Callable[[Callable[[Array], Array], Array, Array, Key], Array]
 
 
 def pixel_distance(samples: Array, data: Batches) -> dict[str, Array]:
@@ -67,10 +66,12 @@ def gan(
     def generate(params: Any, model_state: Any, z: Array, train: bool) -> tuple[Array, Any]:
         state = model_state["generator"]
         variables = {"params": params["generator"], **state}
+        z = z.astype(optax.tree.dtype(params["generator"]))  # under mixed precision it computes in bfloat16
         return generator.apply(variables, z, train=train, mutable=list(state) if train else [])
 
     def judge(params: Any, state: Any, x: Array, train: bool) -> tuple[Array, Any]:
         variables = {"params": params["discriminator"], **state}
+        x = x.astype(optax.tree.dtype(params["discriminator"]))
         return discriminator.apply(variables, x, train=train, mutable=list(state) if train else [])
 
     def latents(key: Key, num: int) -> Array:
@@ -103,7 +104,7 @@ def gan(
                 return judge(params, model_state["discriminator"], x[None], train=False)[0][0]
 
             keys = jax.random.split(key_penalty, len(real))
-            loss += jax.vmap(partial(penalty, critic))(real, fake.astype(real.dtype), keys).mean()
+            loss += jax.vmap(partial(penalty, critic))(real.astype(fake.dtype), fake, keys).mean()
         metrics = {"real_logit": real_logit.mean(), "fake_logit": fake_logit.mean()}
         return loss, ({**model_state, "discriminator": state}, metrics)
 
@@ -131,10 +132,11 @@ def gan(
     def render(params: Any, model_state: Any, batch: Batch, key: Key) -> dict[str, Array]:
         return {"samples": draw(sample(params, model_state, key, 1024))}
 
-    def report(params: Any, model_state: Any, data: Any) -> Mapping[str, Array]:
-        return (
-            {} if measure is None else measure(sample(params, model_state, jax.random.key(0), 10_000), data)
-        )
+    def report(params: Any, model_state: Any, data: Any) -> dict[str, float]:
+        if measure is None:
+            return {}
+        samples = sample(params, model_state, jax.random.key(0), 10_000)
+        return {name: float(value) for name, value in measure(samples, data).items()}
 
     players = {
         "discriminator": Player(discriminator_objective, discriminator_optimizer),

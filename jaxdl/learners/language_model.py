@@ -1,7 +1,6 @@
 """Autoregressive language model."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
@@ -43,7 +42,8 @@ def language_model(
 
     def nll(params: Any, tokens: Array, key: Key, train: bool) -> Array:
         tokens = tokens.astype(jnp.int32)
-        logits = net.apply({"params": params["net"]}, tokens[:, :-1], train=train, rngs={"dropout": key})
+        variables = {"params": params["net"]}
+        logits: Any = net.apply(variables, tokens[:, :-1], train=train, rngs={"dropout": key})
         return jax.vmap(jax.vmap(softmax_cross_entropy))(logits, tokens[:, 1:])
 
     def loss(params: Any, model_state: Any, batch: Batch, key: Key) -> tuple[Array, tuple[Any, Metrics]]:
@@ -57,16 +57,16 @@ def language_model(
         """Continue a prompt [T] by sample_length tokens, each drawn given the T before it."""
 
         def draw(window: Array, key: Key) -> tuple[Array, Array]:
-            logits = net.apply({"params": params["net"]}, window[None], train=False)[0, -1]
-            token = jax.random.categorical(key, logits)
+            logits: Any = net.apply({"params": params["net"]}, window[None], train=False)
+            token = jax.random.categorical(key, logits[0, -1])
             return jnp.append(window[1:], token), token
 
         return jax.lax.scan(draw, prompt, jax.random.split(key, sample_length))[1]
 
     def render(params: Any, model_state: Any, batch: Batch, key: Key) -> dict[str, str]:
         prompt = jnp.asarray(batch["tokens"][0, :-1], jnp.int32)
-        text = partial(map, decode)
-        return {"sample": " | ".join(text([np.asarray(prompt), np.asarray(sample(params, prompt, key))]))}
+        continued = sample(params, prompt, key)
+        return {"sample": f"{decode(np.asarray(prompt))} | {decode(np.asarray(continued))}"}
 
     players = {"net": Player(loss, optimizer)}
     return gradient_learner(init, players, evaluate=evaluate, render=render, options=options)

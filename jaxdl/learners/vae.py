@@ -21,10 +21,9 @@ class Likelihood(NamedTuple):
     mean: Callable[[Any], Array]
 
 
-BERNOULLI = Likelihood(bernoulli_log_prob, jax.nn.sigmoid)  # output: logits
-GAUSSIAN = Likelihood(
-    lambda x, output: normal_log_prob(x, *output), lambda output: output[0]
-)  # mean, log_std
+# The output of the one is logits, of the other (mean, log_std).
+BERNOULLI = Likelihood(bernoulli_log_prob, jax.nn.sigmoid)
+GAUSSIAN = Likelihood(lambda x, output: normal_log_prob(x, *output), lambda output: output[0])
 
 
 def vae(
@@ -62,8 +61,10 @@ def vae(
         return {"model": {"encoder": encoder_variables, "decoder": decoder_variables}}, {}
 
     def reconstruct(params: Any, x: Array, key: Key) -> tuple[Any, Array, Array]:
-        mean, log_std = encoder.apply(params["model"]["encoder"], x)
+        posterior: Any = encoder.apply(params["model"]["encoder"], x)
+        mean, log_std = posterior
         z = jax.vmap(reparameterize)(jax.random.split(key, len(x)), mean, log_std)
+        z = z.astype(optax.tree.dtype(params))  # under mixed precision the decoder computes in bfloat16
         return decoder.apply(params["model"]["decoder"], z), mean, log_std
 
     def terms(params: Any, batch: Batch, key: Key) -> dict[str, Array]:

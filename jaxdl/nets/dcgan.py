@@ -55,6 +55,7 @@ class Discriminator(nn.Module):
     Attributes:
         widths: channels after each halving.
         norm: whether batch norm is used; a critic with a gradient penalty must not (Gulrajani et al., 2017).
+        act: nonlinearity of all layers but the last.
     """
 
     widths: tuple[int, ...] = (64, 128)

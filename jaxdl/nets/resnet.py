@@ -74,4 +74,22 @@ class ResNet(nn.Module):
 
 
 ResNet18 = partial(ResNet, blocks=(2, 2, 2, 2), widths=(64, 128, 256, 512))
-ResNet20 = partial(ResNet, blocks=(3, 3, 3), widths=(16, 32, 64), project=False)
+
+
+def cifar_resnet(depth: int, num_classes: int) -> ResNet:
+    """Build the narrow network of He et al. (2016), section 4.2, with shortcuts that have no parameters.
+
+    Args:
+        depth: 6 n + 2 layers, n blocks in each of three stages; 20, 32, 44, 56 and 110 in the paper.
+        num_classes: width of the output.
+
+    Raises:
+        ValueError: for another depth.
+    """
+    blocks, left_over = divmod(depth - 2, 6)
+    if left_over or blocks < 1:
+        raise ValueError(f"depth is {depth}; give 18, or 6 n + 2, such as 20, 32 or 56")
+    return ResNet(num_classes, blocks=(blocks,) * 3, widths=(16, 32, 64), project=False)
+
+
+ResNet20 = partial(cifar_resnet, 20)

@@ -21,12 +21,12 @@ class Attention(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """Map [B, T, D] to [B, T, D]."""
-        init = nn.initializers.normal
-        heads = (3, self.num_heads, x.shape[-1] // self.num_heads)
-        qkv = nn.DenseGeneral(heads, kernel_init=init(0.02), name="qkv")(x)
-        q, k, v = (qkv[..., i, :, :] for i in range(3))
+        init, width = nn.initializers.normal, x.shape[-1]
+        # Dense and not DenseGeneral, whose bias has several axes: weight decay would take it for a matrix.
+        qkv = nn.Dense(3 * width, kernel_init=init(0.02), name="qkv")(x)
+        q, k, v = jnp.moveaxis(qkv.reshape(*x.shape[:2], 3, self.num_heads, -1), 2, 0)
         y = jax.nn.dot_product_attention(q, k, v, is_causal=True)
-        return nn.DenseGeneral(x.shape[-1], axis=(-2, -1), kernel_init=init(self.out_std), name="out")(y)
+        return nn.Dense(width, kernel_init=init(self.out_std), name="out")(y.reshape(x.shape))
 
 
 class Block(nn.Module):
@@ -49,8 +49,8 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """Predict each next token from the tokens before it.
 
-    See Vaswani et al. (2017) and Radford et al. (2019, GPT-2): layer norm before each part, learned positions,
-    output weights tied to the embedding, residual projections started smaller by √(2·layers).
+    See Vaswani et al. (2017) and Radford et al. (2019, GPT-2): layer norm before each part, learned
+    positions, output weights tied to the embedding, residual projections started smaller by √(2·layers).
 
     Attributes:
         vocab_size: number of tokens.
@@ -71,14 +71,19 @@ class Transformer(nn.Module):
     @nn.compact
     def __call__(self, tokens: Array, *, train: bool) -> Array:
         """Map tokens [B, T] to logits of the next ones [B, T, vocab_size]."""
-        if tokens.shape[-1] > self.context:
-            raise ValueError(f"a sequence of {tokens.shape[-1]} is longer than the context {self.context}")
+        length = tokens.shape[-1]
+        if length > self.context:
+            raise ValueError(
+                f"a sequence of {length} tokens exceeds context={self.context}; cut it, or raise that"
+            )
         if self.width % self.num_heads:
-            raise ValueError(f"width {self.width} does not divide into {self.num_heads} heads")
+            raise ValueError(
+                f"width={self.width} does not divide into {self.num_heads} heads; give a multiple"
+            )
         init = nn.initializers.normal(0.02)
         embed = nn.Embed(self.vocab_size, self.width, embedding_init=init)
         positions = self.param("positions", init, (self.context, self.width))
-        x = embed(tokens) + positions[None, : tokens.shape[-1]]
+        x = embed(tokens) + positions[None, :length]
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         for _ in range(self.num_layers):
             out_std = 0.02 / math.sqrt(2 * self.num_layers)

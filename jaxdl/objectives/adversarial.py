@@ -274,7 +274,6 @@ def semi_supervised_discriminator_loss(
     Returns:
         A scalar.
     """
-    check_rank(1, logits=logits, unlabelled_logits=unlabelled_logits, fake_logits=fake_logits)
     check_same_shape(logits=logits, unlabelled_logits=unlabelled_logits, fake_logits=fake_logits)
     supervised = softmax_cross_entropy(logits, label)
     log_z = jax.nn.logsumexp

@@ -120,7 +120,7 @@ def gaussian_mixture_elbo(
 
     ELBO = Σ_ik φ_ik E_q[log N(x_i; μ_k, 1)] − Σ_i KL(q(c_i) ‖ p(c)) − Σ_k KL(q(μ_k) ‖ p(μ))
 
-    See Blei, Kucukelbir & McAuliffe, 2017 (arXiv:1601.00670), eq. 21.
+    See Blei, Kucukelbir & McAuliffe, 2017 (arXiv:1601.00670), section 3.
 
     Args:
       x: [N, D], the whole data set: it is the one example here.

@@ -249,6 +249,7 @@ def sample_multivariate_normal(key: Key, mean: Array, scale_tril: Array) -> Arra
     """Draw μ + L ε with ε ~ N(0, I), [D], differentiable in both parameters."""
     check_rank(1, mean=mean)
     check_rank(2, scale_tril=scale_tril)
+    check_same_shape(mean=mean, column_of_scale_tril=scale_tril[:, 0])
     return mean + jnp.tril(scale_tril) @ jax.random.normal(key, mean.shape, mean.dtype)
 
 
@@ -358,6 +359,8 @@ def _check_mixture(x: Array, **tables: Array) -> None:
     check_same_shape(x=x, logits_of_one_component=tables["logits"][..., 0])
 
 
-def _draw_component(key: Key, logits: Array, *tables: Array) -> list[Array]:
+def _draw_component(key: Key, logits: Array, means: Array, log_scales: Array) -> tuple[Array, Array]:
+    check_same_shape(logits=logits, means=means, log_scales=log_scales)
     component = jax.random.categorical(key, logits)[..., None]
-    return [jnp.take_along_axis(table, component, axis=-1)[..., 0] for table in tables]
+    mean, log_scale = (jnp.take_along_axis(table, component, axis=-1) for table in (means, log_scales))
+    return mean[..., 0], log_scale[..., 0]

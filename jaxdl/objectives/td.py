@@ -52,9 +52,14 @@ def n_step_returns(r_t: Array, discount_t: Array, v_t: Array, n: int) -> Array:
 
     Returns:
         [T], the returns of the states that the steps start from.
+
+    Raises:
+        ValueError: if n is less than 1.
     """
     check_rank(1, r_t=r_t, discount_t=discount_t, v_t=v_t)
     check_same_shape(r_t=r_t, discount_t=discount_t, v_t=v_t)
+    if n < 1:
+        raise ValueError(f"n is {n}, but at least one reward has to be counted: give n >= 1")
     g_t = v_t
     for _ in range(n - 1):
         g_t = jnp.append((r_t + discount_t * g_t)[1:], v_t[-1])
@@ -308,7 +313,7 @@ def action_values(P: Array, R: Array, discount: float | Array, v: Array) -> Arra
     check_rank(3, P=P)
     check_rank(1, v=v)
     check_rank(0, discount=discount)
-    check_same_shape(R=R, first_transitions=P[..., 0])
+    check_same_shape(R=R, P_of_one_successor=P[..., 0])
     return R + discount * (P @ v)
 
 

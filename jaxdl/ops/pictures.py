@@ -8,7 +8,7 @@ from jaxdl.types import Array
 
 
 def image_grid(images: Array, columns: int | None = None, gap: int = 1) -> Array:
-    """Lay images out in rows, a light gap between them.
+    """Lay images out in rows, grey gaps between them and in the cells left over.
 
     Args:
         images: [N, H, W, C] in [0, 1].

@@ -89,6 +89,7 @@ class Checkpoints:
 
     def restore_latest(self, like: Any) -> tuple[Any, int] | None:
         """Read back the latest checkpoint that is whole: (state, step), or None where there is none."""
+        self._wait()
         steps = self.steps
         for step, previous in itertools.zip_longest(steps, steps[1:]):
             try:
@@ -105,17 +106,19 @@ class Checkpoints:
 
     def restore_best(self, like: Any) -> tuple[Any, int] | None:
         """Read back the checkpoint whose monitored metric is best: (state, step), or None."""
-        if self._manager is None:
-            return None
-        self._manager.wait_until_finished()
-        step = self._manager.best_step()
+        self._wait()
+        step = None if self._manager is None else self._manager.best_step()
         return None if step is None else (self.restore(like, step), step)
 
     def close(self) -> None:
         """Wait for what is still being written."""
+        self._wait()
+        if self._manager is not None:
+            self._manager.close()
+
+    def _wait(self) -> None:
         if self._manager is not None:
             self._manager.wait_until_finished()
-            self._manager.close()
 
     def _check(self, like: Any, step: int) -> None:
         saved = _leaves(self._manager.item_metadata(step).tree)

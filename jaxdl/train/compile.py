@@ -89,8 +89,11 @@ def _pmap(body: Callable[..., Any], axis: int, devices: list[jax.Device]) -> Cal
         parts = leaf.reshape(*leaf.shape[:axis], len(devices), -1, *leaf.shape[axis + 1 :])
         return np.moveaxis(parts, axis, 0) if isinstance(leaf, np.ndarray) else jnp.moveaxis(parts, axis, 0)
 
+    replicated = NamedSharding(Mesh(np.asarray(devices), (AXIS,)), P())
+
     def run(state: Any, items: Any, resident: Any = None) -> tuple[Any, Metrics]:
         check_divides(items, axis, len(devices))
+        state, resident = jax.device_put((state, resident), replicated)  # does nothing from the second call on
         return compiled(state, jax.tree.map(split, items), resident)
 
     return run

@@ -89,9 +89,9 @@ def check_experiment(experiment: Experiment) -> Any:
     resident = None if experiment.train is None else experiment.train.resident
     try:
         before, after = jax.eval_shape(trace, jax.random.key(0), first_items(experiment), resident)
-    except (AssertionError, TypeError, ValueError) as error:
+    except (AssertionError, KeyError, TypeError, ValueError) as error:
         message = " ".join(str(error).split())[:500]
-        raise InputError(f"the learner does not fit its data: {message}") from error
+        raise InputError(f"the learner does not fit its data: {type(error).__name__}: {message}") from error
     if jax.tree.map(_signature, before) != jax.tree.map(_signature, after):
         raise InputError("step changes the structure, a shape or a dtype of the state; it must keep them")
     return before

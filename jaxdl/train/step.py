@@ -15,7 +15,6 @@ import optax
 from jaxdl.train.state import TrainState
 from jaxdl.types import Array, Batch, Key, Learner, LossFn, Metrics
 
-
 FLAGS = {"stop": "nonfinite", "skip": "skipped"}  # the metric that tells of a non-finite loss or gradient
 
 
@@ -161,8 +160,9 @@ def play(
         "update_ratio": optax.tree.norm(updates) / jnp.maximum(param_norm, 1e-12),
         FLAGS[options.on_nonfinite]: 1.0 - finite,
     }
-    rates = [value for _, value in optax.tree.get_all_with_path(opt_state, "learning_rate")]
-    metrics |= {"learning_rate": rate for rate in rates if isinstance(rate, Array)}
+    for _, rate in optax.tree.get_all_with_path(opt_state, "learning_rate"):
+        if isinstance(rate, Array):  # and not the state of a schedule, which has the same name
+            metrics["learning_rate"] = rate
     moved = (optax.apply_updates(own, updates), opt_state, model_state)
     if options.on_nonfinite == "skip":
         kept = (own, state.opt_state[name], state.model_state)
@@ -203,7 +203,7 @@ def accumulated_gradient(
             raise ValueError(f"{message}; give a multiple of {num_micro} as batch size")
         return leaf.reshape(num_micro, size, *leaf.shape[1:])
 
-    def add(carry: Any, micro: Any) -> tuple[Any, Metrics]:
+    def add(carry: Any, micro: Any) -> tuple[Any, Any]:
         model_state, total = carry
         micro_batch, index = micro
         (value, (model_state, metrics)), grads = gradient(
@@ -225,7 +225,10 @@ def rest(move: Callable[..., Any], state: TrainState) -> tuple[TrainState, dict[
 
 
 def average(state: TrainState, decay: float) -> TrainState:
-    """Update the debiased moving average a_t = Σᵢ dᵗ⁻ⁱ pᵢ / Σᵢ dᵗ⁻ⁱ, as a_t = a + (1 - d)/(1 - dᵗ)·(p_t - a)."""
+    """Update the debiased moving average of params.
+
+    a_t = Σᵢ dᵗ⁻ⁱ pᵢ / Σᵢ dᵗ⁻ⁱ = a_{t-1} + (1 - d)/(1 - dᵗ)·(p_t - a_{t-1})
+    """
     count = state.ema_count + 1
     weight = (1 - decay) / (1 - decay ** count.astype(jnp.float32))
     ema_params = optax.incremental_update(state.params, state.ema_params, weight)

@@ -9,7 +9,7 @@ import scipy.stats
 
 from jaxdl.data import augment
 
-IMAGE = jnp.asarray(np.random.default_rng(0).random((6, 5, 3)), jnp.float32)
+IMAGE = np.random.default_rng(0).random((6, 5, 3), np.float32)
 SQUARE = IMAGE[:5]
 GREY = jnp.full((100, 100, 3), 0.5)
 KEY = jax.random.key(0)
@@ -215,9 +215,9 @@ def test_compose_applies_in_order_with_a_key_each():
     def add(key, image):
         return image + jax.random.uniform(key)
 
-    first, _, third = jax.random.split(KEY, 3)
-    expected = (IMAGE + jax.random.uniform(first)) * 2 + jax.random.uniform(third)
-    found = augment.compose(add, lambda key, image: 2 * image, add)(KEY, IMAGE)
+    first, second, _ = jax.random.split(KEY, 3)
+    expected = (IMAGE + jax.random.uniform(first) + jax.random.uniform(second)) * 2
+    found = augment.compose(add, add, lambda key, image: 2 * image)(KEY, IMAGE)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     np.testing.assert_array_equal(augment.compose()(KEY, IMAGE), IMAGE)
 

@@ -35,7 +35,7 @@ def test_change_of_variables_gives_the_density_of_the_data(name):
     x = np.array([0.3, 1.0, 5.0])
     np.testing.assert_allclose(jax.jit(jax.vmap(log_prob))(jnp.asarray(x)), density.logpdf(x), rtol=1e-5)
     grid = np.linspace(*density.ppf([0.001, 0.9]), 20_001)
-    mass = integrate.trapezoid(np.exp(np.float64(jax.vmap(log_prob)(jnp.asarray(grid)))), grid)
+    mass = integrate.trapezoid(np.exp(np.float64(jax.jit(jax.vmap(log_prob))(jnp.asarray(grid)))), grid)
     np.testing.assert_allclose(mass, 0.899, atol=1e-4)
 
 
@@ -47,10 +47,11 @@ def test_change_of_variables_sees_one_example():
 
 @pytest.mark.parametrize("bins", [2, 256, 65_536])
 def test_dequantize_stays_in_the_bin_and_fills_it(bins):
-    # At 65,536 bins k + u would round into the next bin for one u in 500.
+    # At 65,536 bins k + u would round into the next bin for one u in 500. The levels come a little low, as a
+    # product with a rounded 1/(bins − 1) leaves them.
     level = np.random.default_rng(0).integers(bins, size=20_000)
     level[:100] = bins - 1
-    x = jnp.asarray(level / (bins - 1), jnp.float32)
+    x = jnp.asarray(level / (bins - 1) * (1 - 2e-7), jnp.float32)
     y = np.float64(jax.jit(dequantize, static_argnums=2)(jax.random.key(0), x, bins))
     assert (y >= 0).all() and (y < 1).all()
     np.testing.assert_array_equal(np.floor(y * bins), level)
@@ -81,10 +82,11 @@ def test_inverse_logit_transform_undoes_the_forward_one(alpha):
 
 def test_logit_transforms_at_extremes():
     ends = jnp.array([0.0, 1.0])
-    grad = jax.grad(lambda x: logit_transform(x, 1e-6)[1])(ends)
+    grad = jax.jit(jax.grad(lambda x: logit_transform(x, 1e-6)[1]))(ends)
     assert np.isfinite(grad).all()
     far = jnp.array([-1e4, 1e4])
-    x, log_det = inverse_logit_transform(far, 0.05)
+    x, log_det = jax.jit(inverse_logit_transform)(far, 0.05)
     np.testing.assert_allclose(x, [-0.05 / 0.9, 0.95 / 0.9], rtol=1e-6)
     np.testing.assert_allclose(log_det, -2e4, rtol=1e-3)
-    assert np.isfinite(jax.grad(lambda y: inverse_logit_transform(y, 0.05)[1])(far)).all()
+    grad = jax.jit(jax.grad(lambda y: inverse_logit_transform(y, 0.05)[1]))(far)
+    np.testing.assert_allclose(grad, [1, -1])

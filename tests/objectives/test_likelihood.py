@@ -284,6 +284,23 @@ def test_multivariate_sampler_has_the_mean_and_covariance():
     np.testing.assert_allclose(np.cov(whitened), np.eye(3), atol=0.03)
 
 
+@pytest.mark.parametrize(
+    ("sample", "shapes"),
+    [
+        (sample_normal, [(2, 3), (3,)]),
+        (sample_laplace, [(2, 3), (3,)]),
+        (sample_logistic, [(2, 3), (3,)]),
+        (partial(sample_discretized_logistic, bins=BINS), [(2, 3), (3,)]),
+        (partial(sample_discretized_logistic_mixture, bins=BINS), [(2, 3), (1, 3), (1, 3)]),
+        (sample_normal_mixture, [(2, 3), (1, 3), (1, 3)]),
+        (sample_multivariate_normal, [(3,), (1, 3)]),
+    ],
+)
+def test_samplers_never_broadcast(sample, shapes):
+    with pytest.raises(AssertionError, match=r"jax\.vmap"):
+        sample(jax.random.key(0), *map(jnp.ones, shapes))
+
+
 @pytest.mark.parametrize("sample", [sample_normal, sample_laplace, sample_logistic])
 def test_location_scale_sampler_is_differentiable(sample):
     # z = μ + e^{log s} ε: ∂z/∂μ = 1 and ∂z/∂log s = z − μ
@@ -324,7 +341,8 @@ def test_importance_weighted_estimate_rises_to_the_likelihood_with_k():
 
 
 def test_importance_weighted_estimate_at_extremes():
-    value, grad = jax.value_and_grad(importance_weighted_log_likelihood)(jnp.array([-1e4, -2e4, -jnp.inf]))
+    estimate = jax.jit(jax.value_and_grad(importance_weighted_log_likelihood))
+    value, grad = estimate(jnp.array([-1e4, -2e4, -jnp.inf]))
     np.testing.assert_allclose(value, -1e4 - np.log(3), rtol=1e-6)
     np.testing.assert_allclose(grad, [1, 0, 0])
     with pytest.raises(AssertionError, match=r"jax\.vmap"):

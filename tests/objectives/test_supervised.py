@@ -248,3 +248,22 @@ def test_cbow_loss_averages_the_context_that_is_there():
 def test_cbow_loss_of_an_empty_context_is_uniform():
     value = objectives.cbow_loss(LOGITS[:3], LOGITS, 4, jnp.zeros(3))
     np.testing.assert_allclose(value, np.log(6), rtol=1e-6)
+
+
+def test_nothing_is_broadcast():
+    row, short = LOGITS[0], LOGITS[1, :1]
+    for call, message in [
+        (lambda: objectives.distillation_loss(row, short), r"student_logits .* teacher_logits .*vmap"),
+        (lambda: objectives.giou_loss(row, short), r"box .* target .*vmap"),
+        (
+            lambda: objectives.skip_gram_negative_sampling_loss(row, short, LOGITS),
+            r"center .* context .*vmap",
+        ),
+        (lambda: objectives.cbow_loss(LOGITS, LOGITS[None], 1), r"output_embedding has .*vmap"),
+        (lambda: objectives.cbow_loss(LOGITS, LOGITS, 1, short), r"mask .*vmap"),
+        (lambda: objectives.ctc_loss(LOGITS[None], LABELS), r"logits has .*vmap"),
+        (lambda: objectives.ctc_loss(LOGITS, LABELS, short), r"logit_mask .*vmap"),
+        (lambda: objectives.ctc_loss(LOGITS, LABELS, None, short), r"label_mask .*vmap"),
+    ]:
+        with pytest.raises(AssertionError, match=message):
+            call()

@@ -45,6 +45,11 @@ def test_n_step_returns_walk_forward(n):
     close(returns, n_step_loop(n))
 
 
+def test_n_step_returns_count_at_least_one_reward():
+    with pytest.raises(ValueError, match="n is 0"):
+        objectives.n_step_returns(*STREAM, n=0)
+
+
 @pytest.mark.parametrize("lambda_", [0.0, 0.3, 0.95, 1.0])
 def test_lambda_returns_mix_n_step_returns(lambda_):
     # The forward view: (1 − λ) Σₙ λⁿ⁻¹ Gⁿ, and all the remaining weight on the longest return.
@@ -116,9 +121,11 @@ def test_sequences_take_rewards_of_other_types(dtype):
 
 def test_a_wrong_shape_names_vmap():
     for call in (
-        lambda: objectives.discounted_returns(REWARDS, DISCOUNTS, VALUES),
+        lambda: objectives.discounted_returns(REWARDS, DISCOUNTS[:1], 0.0),
+        lambda: objectives.n_step_returns(REWARDS, DISCOUNTS, NEXT_VALUES[:1], 2),
         lambda: objectives.lambda_returns(REWARDS, DISCOUNTS[:1], NEXT_VALUES, 0.5),
         lambda: objectives.lambda_returns(*STREAM, np.full(1, 0.5)),
+        lambda: objectives.gae(REWARDS, DISCOUNTS, VALUES[:1], NEXT_VALUES, 0.5),
         lambda: objectives.gae(REWARDS, DISCOUNTS, VALUES, NEXT_VALUES, 0.5, np.zeros(1)),
     ):
         with pytest.raises(AssertionError, match="vmap"):
@@ -147,6 +154,28 @@ def test_action_value_errors(name, discount):
     close(jax.jit(error)(Q_TM1, *rest), 10 + discount * bootstrap - 2)
     close(jax.grad(error)(Q_TM1, *rest), [0, -1, 0])
     close(jax.grad(error, 1)(Q_TM1, *rest), 0)  # the target is held constant
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_action_value_errors_name_the_argument(name):
+    error, (q_t, *rest) = getattr(objectives, name), ERRORS[name][0]
+    for call, message in [
+        (lambda: error(Q_TM1, 1, 10.0, 0.5, q_t[:2], *rest), "q_tm1 .* q_t.*vmap"),
+        (lambda: error(Q_TM1[None], 1, 10.0, 0.5, q_t, *rest), "q_tm1 has .*vmap"),
+        (lambda: error(Q_TM1, jnp.ones(2, int), 10.0, 0.5, q_t, *rest), "a_tm1 has .*vmap"),
+    ]:
+        with pytest.raises(AssertionError, match=message):
+            call()
+
+
+def test_action_value_errors_name_what_only_one_of_them_takes():
+    for name, rest, message in [
+        ("sarsa_error", jnp.ones(2, int), r"a_t has .*vmap"),
+        ("expected_sarsa_error", PROBS[:2], r"probs_a_t .*vmap"),
+        ("double_q_learning_error", SELECTOR[:2], r"q_t_selector .*vmap"),
+    ]:
+        with pytest.raises(AssertionError, match=message):
+            getattr(objectives, name)(Q_TM1, 1, 10.0, 0.5, Q_T, rest)
 
 
 def test_td_error():
@@ -186,6 +215,15 @@ def test_categorical_q_learning_loss(reward, discount):
     np.testing.assert_allclose(grad.sum(), 0, atol=1e-5)
     np.testing.assert_array_equal(grad[np.array([0, 2])], 0)
     np.testing.assert_array_equal(grad_target, 0)
+
+
+@pytest.mark.parametrize("index", [1, 6])
+def test_categorical_q_learning_wants_one_row_of_logits_per_action(index):
+    atoms, logits = jnp.arange(3.0), jnp.zeros((2, 3))
+    args = [atoms, logits, 1, 0.5, 0.9, atoms, logits]
+    args[index] = logits[0]
+    with pytest.raises(AssertionError, match=r"q_logits_t.* has .*vmap"):
+        objectives.categorical_q_learning_loss(*args)
 
 
 def test_categorical_q_learning_projects_between_different_atoms():

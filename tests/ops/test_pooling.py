@@ -1,0 +1,59 @@
+"""Pooling against flax's, which goes another way: reduce_window."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from jaxdl.ops.pooling import max_pool
+
+
+@pytest.mark.parametrize(
+    ("shape", "window"),
+    [
+        ((2, 4, 6, 3), 2),
+        ((2, 5, 7, 1), 2),  # the last row and column are dropped
+        ((1, 7, 8, 2), 3),
+        ((1, 2, 3, 2), 1),
+    ],
+)
+def test_value_and_gradient_equal_those_of_flax(shape, window):
+    rng = np.random.default_rng(0)
+    x = rng.permutation(np.prod(shape)).reshape(shape).astype(np.float32)  # no ties
+    height, width = shape[1] // window, shape[2] // window
+    weights = rng.normal(size=(shape[0], height, width, shape[3])).astype(np.float32)
+
+    def by_flax(x):
+        return nn.max_pool(x, (window, window), strides=(window, window))
+
+    def value_and_gradient(pool):
+        value, pull_back = jax.vjp(pool, x)
+        return value, pull_back(weights)[0]
+
+    ours = jax.jit(partial(value_and_gradient, partial(max_pool, window=window)))()
+    theirs = jax.jit(partial(value_and_gradient, by_flax))()
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+def test_axes_before_the_image_are_free():
+    x = np.random.default_rng(0).normal(size=(2, 3, 4, 4, 2)).astype(np.float32)
+    expected = np.stack([max_pool(part) for part in x])
+    np.testing.assert_array_equal(max_pool(x), expected)
+    np.testing.assert_array_equal(max_pool(x[0, 0]), expected[0, 0])
+    np.testing.assert_array_equal(jax.vmap(max_pool)(x), expected)
+
+
+def test_entries_that_tie_share_the_gradient():
+    x = jnp.array([[1.0, 3.0], [3.0, 0.0]])[..., None]
+    gradient = jax.grad(lambda x: max_pool(x).sum())(x)
+    np.testing.assert_array_equal(gradient[..., 0], [[0, 0.5], [0.5, 0]])
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 5, 1), (1, 5, 2, 1)])
+def test_a_window_larger_than_the_image_is_an_error(shape):
+    height, width = shape[1:3]
+    with pytest.raises(ValueError, match=f"window 3 .* at least as large, not {height}x{width}"):
+        max_pool(np.zeros(shape, np.float32), 3)

@@ -1,0 +1,232 @@
+"""The command line, called in this process except where the process itself is the point."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jaxdl import cli, config
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+MLP = str(CONFIGS / "mlp_digits.py")
+TINY = ["--epochs", "2", "--hidden", "16", "--batch-size", "32", "--no-cache"]
+
+
+def jaxdl(capsys, *argv):
+    """Run a command; return (exit code, stdout, stderr)."""
+    try:
+        code = cli.main(argv)
+    except SystemExit as stop:
+        code = stop.code
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    """A finished run."""
+    folder = tmp_path_factory.mktemp("runs") / "mlp"
+    assert cli.main(["train", MLP, "--workdir", str(folder), "--quiet", *TINY]) == 0
+    return folder
+
+
+def test_train_prints_the_test_metrics_and_where_the_pictures_are(capsys, tmp_path):
+    code, out, err = jaxdl(capsys, "train", MLP, "--workdir", str(tmp_path / "w"), *TINY)
+    assert code == 0
+    assert out.startswith("test: accuracy 0.")
+    assert f"pictures: {tmp_path / 'w' / 'pictures'}" in out
+    assert "1,258 train, 180 validation, 359 test examples" in err
+    assert err.count("compiled in") == 1
+    assert "step 16  accuracy" in err  # plain lines: this is no terminal
+
+
+def test_a_run_is_rebuilt_from_its_folder(capsys, workdir):
+    made = json.loads((workdir / "config.json").read_text())
+    assert made["config"] == MLP
+    assert made["arguments"]["hidden"] == [16]
+    assert made["arguments"]["image_set"]["dataset"] == "digits"
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    code, out, _ = jaxdl(capsys, "eval", str(workdir), "--no-cache")
+    assert code == 0
+    accuracy = next(row["accuracy"] for row in rows if row["split"] == "test")
+    assert f"test: accuracy {accuracy:.4g}" in out
+    (workdir / "pictures" / "hardest.png").unlink()
+    code, out, _ = jaxdl(capsys, "render", str(workdir), "--best", "--no-cache")
+    assert code == 0
+    assert out.strip() == str(workdir / "pictures" / "hardest.png")
+    assert (workdir / "pictures" / "hardest.png").stat().st_size > 100
+
+
+def test_help_lists_every_option_with_type_and_default(capsys):
+    code, out, _ = jaxdl(capsys, "train", MLP, "--help")
+    text = " ".join(out.split())
+    assert code == 0
+    for part in (
+        "--hidden int [int ...] widths of the hidden layers (default: (512, 512))",
+        "--dropout float share of hidden units dropped in training (default: 0.2)",
+        "--dataset str digits, which are embedded, or an image set of TFDS, such as mnist (default: digits)",
+        "--on-nonfinite {stop,skip}",
+        "--strategy {jit,pmap,shard}",
+    ):
+        assert part in text
+
+
+def test_list_shows_every_config(capsys):
+    code, out, _ = jaxdl(capsys, "list", str(CONFIGS))
+    assert code == 0
+    for path in CONFIGS.glob("*.py"):
+        assert str(path) in out
+    assert (
+        out.count("Expected") == out.count("Paper") == out.count("Data ") == len(list(CONFIGS.glob("*.py")))
+    )
+
+
+def test_no_command_prints_the_help(capsys):
+    code, out, _ = jaxdl(capsys)
+    assert code == 0
+    assert "usage: jaxdl" in out
+
+
+BROKEN = {
+    "import_error": ("import nothing_like_this\n", "cannot be imported: ModuleNotFoundError"),
+    "syntax_error": ("def f(:\n", "cannot be imported: SyntaxError"),
+    "no_function": ("x = 1\n", "has no function no_function()"),
+    "no_type": ("def no_type(a=1): ...\n", "argument a of config no_type needs a type and a default"),
+    "no_default": (
+        "def no_default(a: int): ...\n",
+        "argument a of config no_default needs a type and a default",
+    ),
+    "odd_type": ("def odd_type(a: dict = {}): ...\n", "argument a of config odd_type has type"),
+    "wrong_return": (
+        "def wrong_return(): return 3\n",
+        "returned int; it must return a jaxdl.train.Experiment",
+    ),
+    "raises": ("def raises(): raise ValueError('width is 0')\n", "width is 0"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_config_is_one_line(capsys, tmp_path, name):
+    source, message = BROKEN[name]
+    (tmp_path / f"{name}.py").write_text(source)
+    code, out, err = jaxdl(
+        capsys, "train", str(tmp_path / f"{name}.py"), "--workdir", str(tmp_path / "w"), "--no-cache"
+    )
+    assert code == 2
+    assert err.count("\n") == 1
+    assert message in err
+    assert not out
+    assert not (tmp_path / "w").exists()
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["train", "nothing.py"], "there is no config nothing.py"),
+        (["train", str(CONFIGS)], "there is no config"),
+        (["train", MLP, "--hiden", "3"], "unrecognized arguments: --hiden 3"),
+        (["train", MLP, "--epoch", "3"], "unrecognized arguments: --epoch 3"),  # no abbreviations
+        (["train", MLP, "--epochs", "x"], "argument --epochs: invalid int value: 'x'"),
+        (["train", MLP, "--epochs", "1.5"], "argument --epochs: invalid int value: '1.5'"),
+        (["train", MLP, "--dropout", "much"], "argument --dropout: invalid float value: 'much'"),
+        (["train", MLP, "--hidden"], "argument --hidden: expected at least one argument"),
+        (["train", MLP, "--strategy", "gpu"], "invalid choice: 'gpu'"),
+        (["train", MLP, "--on-nonfinite", "ignore"], "invalid choice: 'ignore'"),
+        (["train", MLP, "--batch-size", "0"], "batch_size is 0"),
+        (["train", MLP, "--epochs", "0"], "steps is 0"),
+        (["train", MLP, "--clip-norm", "-1"], "clip_norm is -1.0"),
+        (["train", MLP, "--ema", "2"], "ema is 2.0"),
+        (["train", MLP, "--accumulate", "3"], "accumulate=3"),
+        (["train", MLP, "--patience", "0"], "patience is 0"),
+        (["train", MLP, "--steps-per-call", "-2"], "steps_per_call is -2"),
+        (
+            ["train", MLP, "--strategy", "pmap", "--batch-size", "12"],
+            "12 does not divide over 8 devices; 8 or 16 would",
+        ),
+        (["train", MLP, "--dataset", "mnist", "--data-dir", "/nowhere"], "mnist is not prepared in /nowhere"),
+        (["train"], "the following arguments are required: config"),
+        (["trian", MLP], "invalid choice: 'trian'"),
+        (["eval", "nowhere"], "nowhere is not a run's folder"),
+        (["render", "nowhere"], "nowhere is not a run's folder"),
+        (["list", "nowhere"], "there is no folder nowhere"),
+    ],
+    ids=lambda value: " ".join(value[:1] + value[2:]) if isinstance(value, list) else "",
+)
+def test_wrong_input_is_one_line_and_exit_code_2(capsys, tmp_path, monkeypatch, argv, message):
+    monkeypatch.chdir(tmp_path)
+    flags = ["--no-cache"] if argv[0] == "train" and len(argv) > 1 else []
+    code, _, err = jaxdl(capsys, *argv, *flags)
+    assert code == 2
+    assert message in err
+    assert err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_arguments_in_a_used_workdir_are_refused(capsys, workdir):
+    before = {path: path.stat().st_mtime_ns for path in workdir.rglob("*") if path.is_file()}
+    code, _, err = jaxdl(capsys, "train", MLP, "--workdir", str(workdir), *TINY, "--seed", "5")
+    assert code == 2
+    assert "arguments.seed is 0 there, 5 here" in err
+    assert before == {path: path.stat().st_mtime_ns for path in workdir.rglob("*") if path.is_file()}
+
+
+def test_an_empty_run_has_nothing_to_evaluate(capsys, workdir, tmp_path):
+    (tmp_path / "config.json").write_text((workdir / "config.json").read_text())
+    code, _, err = jaxdl(capsys, "eval", str(tmp_path), "--no-cache")
+    assert code == 2
+    assert "holds no checkpoint yet" in err
+
+
+def test_debug_shows_the_traceback():
+    with pytest.raises(config.InputError, match="there is no config"):
+        cli.main(["train", "nothing.py", "--debug", "--no-cache"])
+
+
+def child(*argv, **environment):
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))}
+    return subprocess.run(
+        [sys.executable, "-m", "jaxdl", *argv],
+        capture_output=True,
+        text=True,
+        env={**inherited, **environment},
+        check=False,
+    )
+
+
+def test_flags_reach_jax_before_it_starts(tmp_path):
+    """Devices, platform and cache are read by jax once: only a fresh process can tell."""
+    cache = tmp_path / "cache"
+    flags = [
+        "--workdir",
+        str(tmp_path / "w"),
+        "--cpu-devices",
+        "2",
+        "--strategy",
+        "shard",
+        "--platform",
+        "cpu",
+    ]
+    done = child("train", MLP, *flags, *TINY[:-1], XDG_CACHE_HOME=str(cache))
+    assert done.returncode == 0, done.stderr
+    assert "2 x cpu" in done.stderr
+    assert any((cache / "jaxdl" / "xla").iterdir())
+    assert "Traceback" not in done.stderr
+
+
+def test_a_platform_that_is_not_here_is_one_line(tmp_path):
+    done = child("train", MLP, "--workdir", str(tmp_path / "w"), "--platform", "tpu", "--no-cache")
+    assert done.returncode == 2
+    assert "platform 'tpu' is not here" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "w").exists()
+
+
+def test_listing_configs_does_not_import_jax():
+    code = (
+        "import sys; from jaxdl import cli; "
+        f"cli.main(['list', {str(CONFIGS)!r}]); assert 'jax' not in sys.modules and 'numpy' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -1,0 +1,170 @@
+"""Every config: it builds, learns one batch, traces once, and jit, scan and restore change nothing."""
+
+import ast
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxdl import cli, config
+from jaxdl.data import Batches
+from jaxdl.train import Checkpoints, Experiment, compile_evaluate, compile_step, render_pictures
+from jaxdl.train.experiment import check_experiment, first_items, initial_state, load
+from jaxdl.train.pictures import save_picture
+
+FOLDER = Path(__file__).parent.parent / "configs"
+CONFIGS = sorted(FOLDER.glob("*.py"))
+# The loss that falls when a config learns one batch, and the share of it that is left at most. The players of a
+# GAN pull against each other: what falls at first is the discriminator's loss.
+FALLS = {
+    "cnn_digits": ("loss", 0.85),
+    "dcgan_digits": ("discriminator/loss", 0.9),
+    "gan_ring": ("discriminator/loss", 0.95),
+    "mlp_digits": ("loss", 0.85),
+    "resnet_cifar10": ("loss", 0.85),
+    "transformer_text": ("loss", 0.85),
+    "vae_digits": ("loss", 0.85),
+    "vae_photographs": ("loss", 0.85),
+    "wgan_digits": ("discriminator/loss", 0.9),
+}
+STEPS = 48
+SCANNED = 2
+
+
+class Tiny(NamedTuple):
+    """A config at its TINY size, compiled once for all tests of it."""
+
+    experiment: Experiment
+    state: Any  # of step 0
+    run: Any
+    traces: list
+
+    def start(self):
+        """Return a copy, as the step takes the state it is given to itself."""
+        return jax.tree.map(jnp.copy, self.state)
+
+
+@cache
+def tiny(name):
+    function = config.load(FOLDER / f"{name}.py")
+    experiment = function(**function.__globals__["TINY"])
+    traces = []
+
+    def step(state, batch, *, axis_name=None):
+        traces.append(1)
+        return experiment.learner.step(state, batch, axis_name=axis_name)
+
+    run = compile_step(step, steps_per_call=SCANNED, load=partial(load, experiment))
+    return Tiny(experiment, initial_state(experiment), run, traces)
+
+
+def one_batch(experiment, num_steps=SCANNED):
+    """The items of the first step, again and again, the same noise each time."""
+    return jax.tree.map(lambda leaf: np.stack([leaf] * num_steps), first_items(experiment))
+
+
+def values(tree):
+    return [
+        np.asarray(
+            jax.random.key_data(leaf) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+        )
+        for leaf in jax.tree.leaves(tree)
+    ]
+
+
+every_config = pytest.mark.parametrize(
+    "name", [pytest.param(path.stem, marks=pytest.mark.xdist_group(path.stem)) for path in CONFIGS]
+)
+
+
+def test_every_config_has_its_row():
+    assert sorted(FALLS) == [path.stem for path in CONFIGS]
+
+
+@every_config
+def test_its_docstring_says_what_the_list_shows(name):
+    facts = cli.describe(FOLDER / f"{name}.py")
+    assert set(facts) == {"System", "Paper", "Data", "Command", "Time", "Expected"}
+    assert f"jaxdl train configs/{name}.py" in facts["Command"]
+    assert all(facts.values())
+
+
+@every_config
+def test_every_option_is_described(name):
+    described = config.options(config.load(FOLDER / f"{name}.py"))
+    bare = [
+        option for option, keywords in described.items() if keywords["help"] in (option, keywords["dest"], "")
+    ]
+    assert not [option for option in bare if " " not in described[option]["help"]]
+    assert {"--seed", "--on-nonfinite", "--clip-norm"} <= set(described)
+
+
+@every_config
+def test_its_loss_falls_on_one_batch_and_it_traces_once(name):
+    experiment, _, run, traces = tiny(name)
+    check_experiment(experiment)
+    metric, share = FALLS[name]
+    state, losses = tiny(name).start(), []
+    for _ in range(STEPS // SCANNED):
+        state, metrics = run(state, one_batch(experiment), None)
+        losses.extend(metrics[metric].tolist())
+    count = len(traces)
+    run(state, one_batch(experiment), None)
+    assert len(traces) == count
+    assert np.isfinite(losses).all()
+    assert min(losses[-8:]) < share * losses[0], losses
+
+
+@every_config
+def test_compiled_steps_equal_plain_ones(name):
+    """Op by op and one step at a time: what the compiler fuses and scans must not change the result."""
+    experiment, _, run, _ = tiny(name)
+    scanned, _ = run(tiny(name).start(), experiment.train.items(0, SCANNED), None)
+    state = tiny(name).start()
+    for index in range(SCANNED):
+        state, _ = experiment.learner.step(state, experiment.train.batch_at(index))
+    for a, b in zip(values(scanned.params), values(state.params), strict=True):
+        np.testing.assert_allclose(a, b, rtol=5e-2, atol=5e-3)
+
+
+@every_config
+def test_restore_equals_continue(name, tmp_path):
+    experiment, _, run, _ = tiny(name)
+    state, _ = run(tiny(name).start(), experiment.train.items(0, SCANNED), None)
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(SCANNED, state)
+    state, _ = run(state, experiment.train.items(SCANNED, SCANNED), None)
+    restored, step = checkpoints.restore_latest(check_experiment(experiment))
+    checkpoints.close()
+    restored, _ = run(restored, experiment.train.items(step, SCANNED), None)
+    for a, b in zip(values(state), values(restored), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@every_config
+def test_it_evaluates_and_draws(name, tmp_path):
+    experiment, state, key = tiny(name).experiment, tiny(name).start(), jax.random.key(0)
+    data = experiment.validation
+    assert isinstance(data, Batches)
+    few = Batches(
+        jax.tree.map(lambda leaf: leaf[:50], data.source), data.batch_size, transform=data.transform
+    )
+    metrics = compile_evaluate(experiment.learner, few)(state, key)
+    assert experiment.monitor in metrics
+    assert np.isfinite(list(metrics.values())).all()
+    pictures = render_pictures(experiment.learner, few, state, key)
+    assert pictures
+    for picture_name, picture in pictures.items():
+        assert save_picture(tmp_path / picture_name, picture).stat().st_size > 0
+
+
+@every_config
+def test_it_reads_like_a_page(name):
+    source = (FOLDER / f"{name}.py").read_text()
+    assert source.count("\n") < 110
+    functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
+    assert all(ast.get_docstring(node) for node in functions)

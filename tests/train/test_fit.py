@@ -1,0 +1,305 @@
+"""The loop: what it logs, saves, resumes and stops at."""
+
+import json
+import os
+import signal
+import threading
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxdl import optim
+from jaxdl.data import Batches
+from jaxdl.errors import InputError, Interrupted, RunError
+from jaxdl.train import Experiment, Options, Player, fit, gradient_learner
+from jaxdl.types import Learner
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(50, 4)).astype(np.float32)
+SOURCE = {"x": X, "y": X @ np.array([1.0, -1.0, 2.0, 0.5], np.float32)}
+
+
+def noisy(key, example):
+    return {**example, "x": example["x"] + 0.1 * jax.random.normal(key, (4,))}
+
+
+def init(key, batch):
+    return {"model": {"w": jax.random.normal(key, (4,))}}, {"sum": jnp.zeros(4)}
+
+
+def loss(params, model_state, batch, key):
+    error = batch["x"] @ params["model"]["w"] - batch["y"] + 0.01 * jax.random.normal(key)
+    return (error**2).mean(), ({"sum": model_state["sum"] + batch["x"].sum(0)}, {"mae": jnp.abs(error).mean()})
+
+
+def evaluate(params, model_state, batch, key):
+    return {"loss": (batch["x"] @ params["model"]["w"] - batch["y"]) ** 2}
+
+
+def render(params, model_state, batch, key):
+    return {"weights": jnp.clip(params["model"]["w"][None], 0, 1), "words": "four weights"}
+
+
+def experiment_of(loss=loss, evaluate=evaluate, steps=50, options=Options(ema=0.9), **keywords):
+    learner = gradient_learner(
+        init, {"model": Player(loss, optim.adam(0.1))}, evaluate=evaluate, render=render, options=options
+    )
+    data = {
+        "train": Batches(SOURCE, 8, seed=1, transform=noisy),
+        "validation": Batches(SOURCE, 16),
+        "test": Batches(SOURCE, 16),
+    }
+    return Experiment(learner, steps, **{**data, "steps_per_call": 4, **keywords})
+
+
+def leaves(state):
+    return [
+        np.asarray(jax.random.key_data(leaf) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf)
+        for leaf in jax.tree.leaves(state)
+    ]
+
+
+def assert_identical(one, other):
+    for a, b in zip(leaves(one), leaves(other), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("run") / "whole"
+    return fit(experiment_of(), workdir, quiet=True), workdir
+
+
+def test_it_trains_and_measures(uninterrupted):
+    result, _ = uninterrupted
+    assert result.step == result.state.step == 50
+    values = [row["loss"] for row in result.rows if row["split"] == "validation"]
+    assert values[-1] < 0.1 * values[0]
+    w = np.asarray(result.state.ema_params["model"]["w"])
+    np.testing.assert_allclose(result.metrics["loss"], ((X @ w - SOURCE["y"]) ** 2).mean(), rtol=1e-4)
+
+
+def test_what_a_run_leaves_on_disk(uninterrupted):
+    result, workdir = uninterrupted
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert rows == result.rows
+    evaluated = [row["step"] for row in rows if row["split"] == "validation"]
+    # each tenth of the run (5 steps), at the end of the call of 4 steps that reaches it
+    assert evaluated == [8, 12, 16, 20, 28, 32, 36, 40, 48, 50]
+    assert [row["step"] for row in rows if row["split"] == "test"] == [50]
+    train_rows = [row for row in rows if row["split"] == "train"]
+    assert {"loss", "mae", "grad_norm", "param_norm", "update_ratio", "learning_rate"} <= set(train_rows[0])
+    pictures = {path.name for path in (workdir / "pictures").iterdir()}
+    assert pictures == {"weights.png", "words.txt", "curves.png"}
+    assert list(workdir.glob("events.out.tfevents.*"))
+
+
+def test_it_is_the_plain_loop_over_batches(uninterrupted):
+    """The oracle: one step at a time over batch_at, by hand."""
+    experiment = experiment_of()
+    state = experiment.learner.init(jax.random.key(0), experiment.train.batch_at(0))
+    step = jax.jit(experiment.learner.step)
+    for index in range(50):
+        state, _ = step(state, experiment.train.batch_at(index))
+    for a, b in zip(leaves(uninterrupted[0].state), leaves(state), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+class Kill(Exception):
+    pass
+
+
+def test_a_run_that_dies_resumes_bit_for_bit(uninterrupted, tmp_path):
+    """Death in an evaluation: the steps since the last checkpoint are lost, and taken again."""
+    for dies_at in (2, 5):
+        calls = []
+
+        def report(params, model_state, data, calls=calls, dies_at=dies_at):
+            calls.append(data)
+            if len(calls) == dies_at:
+                raise Kill
+            return {}
+
+        workdir = tmp_path / str(dies_at)
+        whole = experiment_of()
+        mortal = Experiment(
+            **{**vars(whole), "learner": whole.learner._replace(report=lambda state, data: report(None, None, data))}
+        )
+        with pytest.raises(Kill):
+            fit(mortal, workdir, quiet=True)
+        result = fit(whole, workdir, quiet=True)
+        assert_identical(result.state, uninterrupted[0].state)
+        steps = [(row["split"], row["step"]) for row in result.rows]
+        assert len(steps) == len(set(steps))  # nothing is logged twice
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_a_signal_saves_and_stops_and_the_same_call_goes_on(uninterrupted, tmp_path, signum):
+    before = signal.getsignal(signum)
+    sent = []
+
+    def noticed(state, data):
+        if not sent:
+            sent.append(os.kill(os.getpid(), signum))
+        return {}
+
+    whole = experiment_of()
+    signalled = Experiment(**{**vars(whole), "learner": whole.learner._replace(report=noticed)})
+    with pytest.raises(Interrupted, match="interrupted at step 8; the last good checkpoint is of step 8") as caught:
+        fit(signalled, tmp_path / "run", quiet=True)
+    assert caught.value.signum == signum
+    assert signal.getsignal(signum) == before
+    result = fit(whole, tmp_path / "run", quiet=True)
+    assert_identical(result.state, uninterrupted[0].state)
+
+
+def test_a_finished_run_measures_again_and_takes_no_step(uninterrupted):
+    result, workdir = uninterrupted
+    again = fit(experiment_of(), workdir, quiet=True)
+    assert again.step == 50
+    assert again.metrics == result.metrics
+    assert_identical(again.state, result.state)
+
+
+def test_steps_in_a_call_do_not_change_where_a_run_ends(uninterrupted):
+    result = fit(experiment_of(), steps_per_call=1, quiet=True)
+    for a, b in zip(leaves(result.state), leaves(uninterrupted[0].state), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("strategy", ["pmap", "shard"])
+def test_eight_devices_learn_as_well(strategy):
+    result = fit(experiment_of(), strategy=strategy, quiet=True)
+    values = [row["loss"] for row in result.rows if row["split"] == "validation"]
+    assert values[-1] < 0.1 * values[0]
+
+
+def test_patience_stops_and_goes_back_to_the_best(tmp_path):
+    """The monitored score is best at the second evaluation, by the number of examples seen."""
+
+    def evaluate(params, model_state, batch, key):
+        seen = jnp.abs(model_state["steps"] - 12.0)
+        return {"score": jnp.full(len(batch["y"]), -seen)}
+
+    def counted(params, model_state, batch, key):
+        value, (_, metrics) = loss(params, {"sum": jnp.zeros(4)}, batch, key)
+        return value, ({"steps": model_state["steps"] + 1}, metrics)
+
+    learner = gradient_learner(
+        lambda key, batch: (init(key, batch)[0], {"steps": jnp.zeros(())}),
+        {"model": Player(counted, optim.adam(0.05))},
+        evaluate=evaluate,
+    )
+    data = Batches(SOURCE, 8)
+    experiment = Experiment(
+        learner, 50, data, data, monitor="score", maximize=True, steps_per_call=4, eval_every=4
+    )
+    for workdir, step in ((tmp_path / "run", 12), (None, 24)):
+        result = fit(experiment, workdir, patience=3, quiet=True)
+        assert result.step == step  # without a workdir there is nothing to go back to
+        assert [row["step"] for row in result.rows if row["split"] == "validation"] == [4, 8, 12, 16, 20, 24]
+    assert fit(experiment, tmp_path / "run", patience=3, quiet=True).step == 12  # and it stays stopped
+
+
+def bad_from(at):
+    def bad_loss(params, model_state, batch, key):
+        value, (state, metrics) = loss(params, model_state, batch, key)
+        late = model_state["sum"][0] != 0 if at == 0 else jnp.abs(model_state["sum"]).sum() > at
+        return value + jnp.where(late, jnp.nan, 0.0), (state, metrics)
+
+    return bad_loss
+
+
+def test_a_loss_that_is_not_finite_stops_naming_step_and_checkpoint(tmp_path):
+    with pytest.raises(RunError, match="loss or gradient is not finite at step 2; no checkpoint was saved"):
+        fit(experiment_of(bad_from(0)), tmp_path / "early", quiet=True)
+    with pytest.raises(RunError, match=r"not finite at step \d+; the last good checkpoint is of step \d+") as error:
+        fit(experiment_of(bad_from(60)), tmp_path / "late", quiet=True)
+    at, good = [int(word) for word in str(error.value).replace(";", "").split() if word.isdigit()]
+    assert good < at
+    rows = [json.loads(line) for line in (tmp_path / "late" / "metrics.jsonl").read_text().splitlines()]
+    assert max(row["step"] for row in rows if row["split"] == "validation") == good
+
+
+def test_skipping_goes_on_to_the_end():
+    result = fit(experiment_of(bad_from(60), options=Options(on_nonfinite="skip")), quiet=True)
+    assert result.step == 50
+    assert np.isfinite(result.state.params["model"]["w"]).all()
+    assert any(row.get("skipped", 0) > 0 for row in result.rows)
+
+
+def counter(num_episodes=3):
+    """A learner that draws its own experience: its state counts its steps."""
+    return Learner(
+        init=lambda key, batch: {"steps": jnp.zeros((), jnp.int32), "key": key},
+        step=lambda state, batch, *, axis_name=None: (
+            {**state, "steps": state["steps"] + 1},
+            {"noise": jax.random.normal(jax.random.fold_in(state["key"], state["steps"]))},
+        ),
+        evaluate=lambda state, batch, key: {"return": state["steps"] + jnp.arange(float(num_episodes))},
+    )
+
+
+def test_a_learner_without_data_runs_in_the_same_loop(tmp_path):
+    experiment = Experiment(counter(), steps=10, steps_per_call=4, monitor="return", maximize=True)
+    result = fit(experiment, tmp_path / "run", quiet=True)
+    assert result.state["steps"] == 10
+    assert result.metrics == {"return": 11.0}
+    again = fit(experiment, tmp_path / "run", quiet=True)
+    assert_identical(again.state, result.state)
+
+
+def test_any_metric_that_is_not_finite_stops_a_learner_of_its_own():
+    learner = counter()._replace(
+        step=lambda state, batch, *, axis_name=None: (
+            {**state, "steps": state["steps"] + 1},
+            {"value": jnp.where(state["steps"] == 6, jnp.inf, 1.0)},
+        )
+    )
+    with pytest.raises(RunError, match="metric value is not finite at step 7"):
+        fit(Experiment(learner, steps=10, steps_per_call=4), quiet=True)
+
+
+def test_it_runs_outside_the_main_thread():
+    results = []
+    thread = threading.Thread(target=lambda: results.append(fit(Experiment(counter(), steps=3), quiet=True)))
+    thread.start()
+    thread.join()
+    assert results[0].step == 3
+
+
+def grown(learner):
+    return learner._replace(step=lambda state, batch, *, axis_name=None: ({**state, "more": state["steps"]}, {}))
+
+
+@pytest.mark.parametrize(
+    ("make", "keywords", "message"),
+    [
+        (experiment_of, {"strategy": "gpu"}, "strategy is 'gpu'; choose jit, pmap or shard"),
+        (experiment_of, {"patience": 0}, "patience is 0; give 1 or more"),
+        (experiment_of, {"steps_per_call": -1}, "steps_per_call is -1"),
+        (lambda: experiment_of(train=Batches(SOURCE, 12)), {"strategy": "pmap"}, "12 does not divide over 8 devices"),
+        (lambda: experiment_of(train=Batches({"x": X}, 8)), {}, "does not fit its data: KeyError: 'y'"),
+        (lambda: experiment_of(train=Batches({**SOURCE, "x": X[:, :3]}, 8)), {}, "does not fit its data"),
+        (lambda: experiment_of(options=Options(accumulate=3)), {}, "batch of 8 .* accumulate=3"),
+        (
+            lambda: experiment_of(validation=Batches({**SOURCE, "x": np.where(X > 2, np.nan, X)}, 8)),
+            {},
+            r"validation data\['x'\] is not finite in \d+ examples, first in \d+",
+        ),
+        (lambda: Experiment(grown(counter()), steps=3), {}, "step changes the structure"),
+    ],
+    ids=["strategy", "patience", "steps", "divides", "no y", "shape", "accumulate", "nan", "structure"],
+)
+def test_wrong_input_is_refused_before_anything_is_written(make, keywords, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        fit(make(), tmp_path / "run", quiet=True, **keywords)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["steps", "steps_per_call", "eval_every"])
+def test_lengths_out_of_range_are_refused(name):
+    with pytest.raises(ValueError, match=f"{name} is 0; give 1 or more"):
+        experiment_of(**{name: 0})
