@@ -61,4 +61,14 @@ def cnn_digits(
         optim.adam(optim.warmup_cosine(learning_rate, steps, warmup=steps // 20)),
         options=options,
     )
-    return Experiment(learner, steps, train, validation, test, monitor="accuracy", maximize=True, seed=seed)
+    return Experiment(
+        learner,
+        steps,
+        train,
+        validation,
+        test,
+        monitor="accuracy",
+        maximize=True,
+        steps_per_call=1,  # convolutions inside a scan are many times slower on CPU
+        seed=seed,
+    )

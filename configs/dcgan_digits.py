@@ -50,4 +50,13 @@ def dcgan_digits(
         options=options,
     )
     steps = epochs * len(train) // batch_size
-    return Experiment(learner, steps, train, validation, test, monitor="frechet", seed=seed)
+    return Experiment(
+        learner,
+        steps,
+        train,
+        validation,
+        test,
+        monitor="frechet",
+        steps_per_call=1,  # convolutions inside a scan are many times slower on CPU
+        seed=seed,
+    )

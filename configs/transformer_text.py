@@ -16,7 +16,15 @@ from jaxdl.learners import language_model
 from jaxdl.nets.transformer import Transformer
 from jaxdl.train import Experiment, Options
 
-TINY = {"context": 16, "num_layers": 1, "num_heads": 2, "width": 16, "batch_size": 8, "learning_rate": 1e-2, "steps": 96}
+TINY = {
+    "context": 16,
+    "num_layers": 1,
+    "num_heads": 2,
+    "width": 16,
+    "batch_size": 8,
+    "learning_rate": 1e-2,
+    "steps": 96,
+}
 
 
 def transformer_text(

@@ -13,7 +13,15 @@ from jaxdl.learners import GAUSSIAN, vae
 from jaxdl.nets.vae import Encoder, GaussianDecoder
 from jaxdl.train import Experiment, Options
 
-TINY = {"patch_size": 8, "stride": 16, "hidden": (32,), "latent_dim": 4, "batch_size": 32, "learning_rate": 3e-3, "steps": 96}
+TINY = {
+    "patch_size": 8,
+    "stride": 16,
+    "hidden": (32,),
+    "latent_dim": 4,
+    "batch_size": 32,
+    "learning_rate": 3e-3,
+    "steps": 96,
+}
 
 
 def vae_photographs(

@@ -60,7 +60,7 @@ def scaled(key: Key, example: dict[str, Array]) -> dict[str, Array]:
 
 
 def pixels(key: Key, example: dict[str, Array]) -> dict[str, Array]:
-    """Take the pixels of an example, scaled to [0, 1], as data to model: a transform for generative learners."""
+    """Scale the pixels of an example to [0, 1] and drop its label: a transform for generative learners."""
     return {"x": to_float(example["image"])}
 
 

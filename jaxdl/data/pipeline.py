@@ -1,7 +1,7 @@
 """Batches as a pure function of (seed, step).
 
-Training visits examples one after the other: visit v = step·B + j sees example π_e[v mod N], where e = v div N
-is the epoch and π_e its seeded permutation. What an example's transform draws at random comes from
+Training visits examples one after the other: visit v = step·B + j sees example π_e[v mod N], where e = v div
+N is the epoch and π_e its seeded permutation. What an example's transform draws at random comes from
 fold_in(key(seed), v). So a batch depends on nothing but (seed, step): resuming needs no iterator state, and
 one device or many see the same examples.
 """
@@ -77,7 +77,7 @@ class Batches:
         return self.load(None, self._items(self._visits(step)))
 
     def items(self, start: int, num_steps: int) -> Any:
-        """Return what steps start, ..., start + num_steps - 1 are fed: a pytree of numpy arrays [k, B, ...]."""
+        """Return what `num_steps` steps from `start` on are fed: a pytree of numpy arrays [k, B, ...]."""
         visits = np.stack([self._visits(step) for step in range(start, start + num_steps)])
         return self._items(visits, on_device=self.on_device)
 

@@ -8,10 +8,10 @@ from jaxdl.types import Array
 
 
 class CNN(nn.Module):
-    """Classify images: stages of two 3x3 convolutions with batch norm and a pooling, then a dense head.
+    """Classify images: stages of a 3x3 convolution with batch norm and a pooling, then a dense head.
 
-    See LeCun et al. (1998); the small kernels and doubling widths are of Simonyan & Zisserman (2015), the
-    batch norm of Ioffe & Szegedy (2015). A stage pools only where the image is still larger than 4 pixels.
+    See LeCun et al. (1998); small kernels and doubling widths: Simonyan & Zisserman (2015); the
+    batch norm: Ioffe & Szegedy (2015). A stage pools only where the image is still larger than 4 pixels.
 
     Attributes:
         num_classes: width of the output.
@@ -29,9 +29,8 @@ class CNN(nn.Module):
     def __call__(self, x: Array, *, train: bool) -> Array:
         """Map images [B, H, W, C] to logits [B, num_classes]."""
         for width in self.widths:
-            for _ in range(2):
-                x = nn.Conv(width, (3, 3), use_bias=False)(x)
-                x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.9)(x))
+            x = nn.Conv(width, (3, 3), use_bias=False)(x)
+            x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.9)(x))
             if min(x.shape[1:3]) > 4:
                 x = max_pool(x)
         x = nn.relu(nn.Dense(self.hidden)(x.reshape(len(x), -1)))

@@ -21,7 +21,7 @@ def check_rank(rank: int | set[int], /, **arrays: Any) -> None:
 def check_same_shape(**arrays: Any) -> None:
     """Raise an AssertionError that names the arguments and jax.vmap unless all shapes are equal."""
     try:
-        chex.assert_equal_shape(list(arrays.values()))
+        chex.assert_equal_shape([jnp.asarray(array) for array in arrays.values()])
     except AssertionError:
         shapes = ", ".join(f"{name} {jnp.shape(array)}" for name, array in arrays.items())
         raise AssertionError(f"shapes differ: {shapes}; they must be equal: {_FIX}") from None

@@ -19,11 +19,11 @@ def entropy(logits: Array, *, base: float = math.e) -> Array:
     See Shannon, 1948.
 
     Args:
-      logits: [C], log p up to a constant.
-      base: of the logarithm; 2 gives bits.
+        logits: [C], log p up to a constant.
+        base: of the logarithm; 2 gives bits.
 
     Returns:
-      A scalar in [0, log C].
+        A scalar in [0, log C].
     """
     check_rank(1, logits=logits)
     return cross_entropy(logits, logits, base=base)
@@ -35,12 +35,12 @@ def cross_entropy(logits_p: Array, logits_q: Array, *, base: float = math.e) -> 
     H(p, q) = −Σ p log q = H(p) + KL(p ‖ q)
 
     Args:
-      logits_p: [C], log p up to a constant.
-      logits_q: [C], log q up to a constant.
-      base: of the logarithm; 2 gives bits.
+        logits_p: [C], log p up to a constant.
+        logits_q: [C], log q up to a constant.
+        base: of the logarithm; 2 gives bits.
 
     Returns:
-      A scalar.
+        A scalar.
     """
     check_rank(1, logits_p=logits_p, logits_q=logits_q)
     check_same_shape(logits_p=logits_p, logits_q=logits_q)
@@ -53,11 +53,11 @@ def conditional_entropy(joint: Array, *, base: float = math.e) -> Array:
     H(X|Y) = −Σ p(x, y) log p(x, y)/p(y)
 
     Args:
-      joint: [X, Y], a table p(x, y) that sums to 1; zeros are allowed.
-      base: of the logarithm; 2 gives bits.
+        joint: [X, Y], a table p(x, y) that sums to 1; zeros are allowed.
+        base: of the logarithm; 2 gives bits.
 
     Returns:
-      A scalar in [0, H(X)].
+        A scalar in [0, H(X)].
     """
     check_rank(2, joint=joint)
     return -rel_entr(joint, joint.sum(axis=0, keepdims=True)).sum() / math.log(base)
@@ -69,11 +69,11 @@ def mutual_information(joint: Array, *, base: float = math.e) -> Array:
     I(X; Y) = H(X) − H(X|Y)
 
     Args:
-      joint: [X, Y], a table p(x, y) that sums to 1; zeros are allowed.
-      base: of the logarithm; 2 gives bits.
+        joint: [X, Y], a table p(x, y) that sums to 1; zeros are allowed.
+        base: of the logarithm; 2 gives bits.
 
     Returns:
-      A scalar in [0, min(H(X), H(Y))].
+        A scalar in [0, min(H(X), H(Y))].
     """
     check_rank(2, joint=joint)
     entropy_x = -rel_entr(joint.sum(axis=1), 1.0).sum() / math.log(base)
@@ -86,12 +86,12 @@ def kl_categorical(logits_p: Array, logits_q: Array, *, base: float = math.e) ->
     KL(p ‖ q) = Σ p (log p − log q)
 
     Args:
-      logits_p: [C], log p up to a constant.
-      logits_q: [C], log q up to a constant.
-      base: of the logarithm; 2 gives bits.
+        logits_p: [C], log p up to a constant.
+        logits_q: [C], log q up to a constant.
+        base: of the logarithm; 2 gives bits.
 
     Returns:
-      A scalar, at least 0.
+        A scalar, at least 0.
     """
     check_rank(1, logits_p=logits_p, logits_q=logits_q)
     check_same_shape(logits_p=logits_p, logits_q=logits_q)
@@ -105,11 +105,11 @@ def kl_bernoulli(logits_p: Array, logits_q: Array) -> Array:
     KL(p ‖ q) = Σ p log p/q + (1 − p) log (1 − p)/(1 − q)
 
     Args:
-      logits_p: [...], log p/(1 − p).
-      logits_q: [...], log q/(1 − q).
+        logits_p: [...], log p/(1 − p).
+        logits_q: [...], log q/(1 − q).
 
     Returns:
-      A scalar, at least 0.
+        A scalar, at least 0.
     """
     check_same_shape(logits_p=logits_p, logits_q=logits_q)
     log_sigmoid = jax.nn.log_sigmoid
@@ -124,13 +124,13 @@ def kl_normal(mean_p: Array, log_std_p: Array, mean_q: Array, log_std_q: Array) 
     KL(p ‖ q) = Σ log σ_q/σ_p + (σ_p² + (μ_p − μ_q)²)/2σ_q² − ½
 
     Args:
-      mean_p: [...], μ_p.
-      log_std_p: [...], log σ_p.
-      mean_q: [...], μ_q.
-      log_std_q: [...], log σ_q.
+        mean_p: [...], μ_p.
+        log_std_p: [...], log σ_p.
+        mean_q: [...], μ_q.
+        log_std_q: [...], log σ_q.
 
     Returns:
-      A scalar, at least 0.
+        A scalar, at least 0.
     """
     check_same_shape(mean_p=mean_p, log_std_p=log_std_p, mean_q=mean_q, log_std_q=log_std_q)
     return kl_standard_normal((mean_p - mean_q) * jnp.exp(-log_std_q), log_std_p - log_std_q)
@@ -144,11 +144,11 @@ def kl_standard_normal(mean: Array, log_std: Array) -> Array:
     See Kingma & Welling, 2014 (arXiv:1312.6114), appendix B.
 
     Args:
-      mean: [...], μ.
-      log_std: [...], log σ: the logarithm of the standard deviation, not of the variance.
+        mean: [...], μ.
+        log_std: [...], log σ: the logarithm of the standard deviation, not of the variance.
 
     Returns:
-      A scalar, at least 0.
+        A scalar, at least 0.
     """
     check_same_shape(mean=mean, log_std=log_std)
     return (0.5 * (mean**2 + jnp.expm1(2 * log_std)) - log_std).sum()  # expm1 keeps the digits near σ = 1
@@ -162,12 +162,12 @@ def js_divergence(logits_p: Array, logits_q: Array, *, base: float = math.e) -> 
     See Lin, 1991.
 
     Args:
-      logits_p: [C], log p up to a constant.
-      logits_q: [C], log q up to a constant.
-      base: of the logarithm; 2 gives bits.
+        logits_p: [C], log p up to a constant.
+        logits_q: [C], log q up to a constant.
+        base: of the logarithm; 2 gives bits.
 
     Returns:
-      A scalar in [0, log 2].
+        A scalar in [0, log 2].
     """
     check_rank(1, logits_p=logits_p, logits_q=logits_q)
     check_same_shape(logits_p=logits_p, logits_q=logits_q)
@@ -184,12 +184,12 @@ def f_divergence(probs_p: Array, probs_q: Array, generator: Callable[[Array], Ar
     See Csiszár, 1967; Ali & Silvey, 1966.
 
     Args:
-      probs_p: [C], probabilities p.
-      probs_q: [C], probabilities q.
-      generator: f, elementwise and convex with f(1) = 0 and its limit at 0, such as `kl_generator`.
+        probs_p: [C], probabilities p.
+        probs_q: [C], probabilities q.
+        generator: f, elementwise and convex with f(1) = 0 and its limit at 0, such as `kl_generator`.
 
     Returns:
-      A scalar, at least 0; infinite where the divergence is.
+        A scalar, at least 0; infinite where the divergence is.
     """
     check_rank(1, probs_p=probs_p, probs_q=probs_q)
     check_same_shape(probs_p=probs_p, probs_q=probs_q)
@@ -232,11 +232,11 @@ def wasserstein1_1d(x: Array, y: Array) -> Array:
     See Villani, "Optimal Transport", 2009.
 
     Args:
-      x: [N].
-      y: [M].
+        x: [N].
+        y: [M].
 
     Returns:
-      A scalar, in the units of x.
+        A scalar, in the units of x.
     """
     check_rank(1, x=x, y=y)
     t = jnp.sort(jnp.concatenate([x, y]))
@@ -253,12 +253,12 @@ def mmd(x: Array, y: Array, kernel: Callable[[Array, Array], Array]) -> Array:
     See Gretton et al., "A Kernel Two-Sample Test", 2012.
 
     Args:
-      x: [N, D].
-      y: [M, D].
-      kernel: (x [D], y [D]) -> scalar, positive definite, such as `gaussian_kernel`.
+        x: [N, D].
+        y: [M, D].
+        kernel: (x [D], y [D]) -> scalar, positive definite, such as `gaussian_kernel`.
 
     Returns:
-      A scalar, at least 0.
+        A scalar, at least 0.
     """
     check_rank(2, x=x, y=y)
     check_same_shape(point_of_x=x[0], point_of_y=y[0])

@@ -23,12 +23,12 @@ def reparameterize(key: Key, mean: Array, log_std: Array) -> Array:
     See Kingma & Welling, 2014 (arXiv:1312.6114).
 
     Args:
-      key: a PRNG key.
-      mean: [...], μ.
-      log_std: [...], log σ: the logarithm of the standard deviation, not of the variance.
+        key: a PRNG key.
+        mean: [...], μ.
+        log_std: [...], log σ: the logarithm of the standard deviation, not of the variance.
 
     Returns:
-      [...], one draw.
+        [...], one draw.
     """
     return sample_normal(key, mean, log_std)
 
@@ -41,12 +41,12 @@ def elbo(log_likelihood: Array, kl: Array, beta: float | Array = 1.0) -> Array:
     See Kingma & Welling, 2014 (arXiv:1312.6114); β: Higgins et al., "beta-VAE", 2017.
 
     Args:
-      log_likelihood: scalar, log p(x|z) at a draw of z, or its mean over draws.
-      kl: scalar, KL(q(z|x) ‖ p(z)), or a draw of log q(z|x) − log p(z).
-      beta: weight of the KL; 1 for a VAE.
+        log_likelihood: scalar, log p(x|z) at a draw of z, or its mean over draws.
+        kl: scalar, KL(q(z|x) ‖ p(z)), or a draw of log q(z|x) − log p(z).
+        beta: weight of the KL; 1 for a VAE.
 
     Returns:
-      A scalar, in nats, to be maximised.
+        A scalar, in nats, to be maximised.
     """
     check_rank(0, log_likelihood=log_likelihood, kl=kl)
     return log_likelihood - beta * kl
@@ -60,10 +60,10 @@ def iwae_bound(log_weights: Array) -> Array:
     See Burda, Grosse & Salakhutdinov, 2016 (arXiv:1509.00519).
 
     Args:
-      log_weights: [K], log p(x|z_k) + log p(z_k) − log q(z_k|x).
+        log_weights: [K], log p(x|z_k) + log p(z_k) − log q(z_k|x).
 
     Returns:
-      A scalar, in nats, to be maximised.
+        A scalar, in nats, to be maximised.
     """
     return importance_weighted_log_likelihood(log_weights)
 
@@ -78,12 +78,12 @@ def m2_labelled_bound(elbo_given_label: Array, label: Array, prior_logits: Array
     See Kingma, Rezende, Mohamed & Welling, 2014 (arXiv:1406.5298), eq. 6 and 9.
 
     Args:
-      elbo_given_label: scalar, ELBO(x|y) at the label.
-      label: scalar integer in [0, C).
-      prior_logits: [C], log p(y) up to a constant.
+        elbo_given_label: scalar, ELBO(x|y) at the label.
+        label: scalar integer in [0, C).
+        prior_logits: [C], log p(y) up to a constant.
 
     Returns:
-      A scalar, in nats, to be maximised.
+        A scalar, in nats, to be maximised.
     """
     check_rank(0, elbo_given_label=elbo_given_label, label=label)
     return elbo_given_label + categorical_log_prob(label, prior_logits)
@@ -97,12 +97,12 @@ def m2_unlabelled_bound(elbo_given_label: Array, label_logits: Array, prior_logi
     See Kingma, Rezende, Mohamed & Welling, 2014 (arXiv:1406.5298), eq. 7.
 
     Args:
-      elbo_given_label: [C], ELBO(x|y) for each label, see `m2_labelled_bound`.
-      label_logits: [C], log q(y|x) up to a constant.
-      prior_logits: [C], log p(y) up to a constant.
+        elbo_given_label: [C], ELBO(x|y) for each label, see `m2_labelled_bound`.
+        label_logits: [C], log q(y|x) up to a constant.
+        prior_logits: [C], log p(y) up to a constant.
 
     Returns:
-      A scalar, in nats, to be maximised.
+        A scalar, in nats, to be maximised.
     """
     check_rank(1, elbo_given_label=elbo_given_label)
     check_same_shape(elbo_given_label=elbo_given_label, label_logits=label_logits, prior_logits=prior_logits)
@@ -123,14 +123,14 @@ def gaussian_mixture_elbo(
     See Blei, Kucukelbir & McAuliffe, 2017 (arXiv:1601.00670), section 3.
 
     Args:
-      x: [N, D], the whole data set: it is the one example here.
-      assignment_logits: [N, K], log φ up to a constant per row.
-      mean: [K, D], m.
-      log_std: [K, D], log s.
-      prior_std: σ.
+        x: [N, D], the whole data set: it is the one example here.
+        assignment_logits: [N, K], log φ up to a constant per row.
+        mean: [K, D], m.
+        log_std: [K, D], log s.
+        prior_std: σ.
 
     Returns:
-      A scalar, in nats, to be maximised.
+        A scalar, in nats, to be maximised.
     """
     check_rank(2, x=x, assignment_logits=assignment_logits, mean=mean, log_std=log_std)
     check_same_shape(mean=mean, log_std=log_std)

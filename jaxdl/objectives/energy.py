@@ -21,11 +21,11 @@ def contrastive_divergence_loss(energy_data: Array, energy_model: Array) -> Arra
     See Hinton, 2002; Tieleman, 2008.
 
     Args:
-      energy_data: scalar, E(x) of a data point.
-      energy_model: scalar, E(x̃) of a sample from the model.
+        energy_data: scalar, E(x) of a data point.
+        energy_model: scalar, E(x̃) of a sample from the model.
 
     Returns:
-      A scalar, in nats.
+        A scalar, in nats.
     """
     check_rank(0, energy_data=energy_data, energy_model=energy_model)
     return energy_data - energy_model
@@ -39,11 +39,11 @@ def nce_loss(log_ratio_data: Array, log_ratio_noise: Array) -> Array:
     See Gutmann & Hyvärinen, 2010.
 
     Args:
-      log_ratio_data: scalar, G at the data point x.
-      log_ratio_noise: [K], G at the noise points y_k.
+        log_ratio_data: scalar, G at the data point x.
+        log_ratio_noise: [K], G at the noise points y_k.
 
     Returns:
-      A scalar, in nats.
+        A scalar, in nats.
     """
     check_rank(0, log_ratio_data=log_ratio_data)
     check_rank(1, log_ratio_noise=log_ratio_noise)
@@ -61,13 +61,13 @@ def denoising_score_matching_loss(
     See Vincent, 2011.
 
     Args:
-      score: s, maps an array of the shape of x to one of the same shape, ∇ₓ log p.
-      x: [...], a clean example.
-      key: a PRNG key.
-      std: σ, in the units of x. The loss grows as 1/σ²: weigh it by σ² where several σ are trained at once.
+        score: s, maps an array of the shape of x to one of the same shape, ∇ₓ log p.
+        x: [...], a clean example.
+        key: a PRNG key.
+        std: σ, in the units of x. The loss grows as 1/σ²: weigh it by σ² where several σ are trained at once.
 
     Returns:
-      A scalar.
+        A scalar.
     """
     noise = jax.random.normal(key, x.shape, x.dtype)
     estimate = score(x + std * noise)
@@ -85,12 +85,12 @@ def sliced_score_matching_loss(score: Callable[[Array], Array], x: Array, key: K
     See Song, Garg, Shi & Ermon, 2019 (arXiv:1905.07088); Hyvärinen, 2005.
 
     Args:
-      score: s, maps an array of the shape of x to one of the same shape, ∇ₓ log p.
-      x: [...], an example.
-      key: a PRNG key.
+        score: s, maps an array of the shape of x to one of the same shape, ∇ₓ log p.
+        x: [...], an example.
+        key: a PRNG key.
 
     Returns:
-      A scalar.
+        A scalar.
     """
     v = jax.random.rademacher(key, x.shape, x.dtype)
     estimate, derivative_along_v = jax.jvp(score, (x,), (v,))
@@ -108,14 +108,14 @@ def ddpm_loss(
     See Ho, Jain & Abbeel, 2020 (arXiv:2006.11239), algorithm 1.
 
     Args:
-      denoiser: ε_θ, (x_t [...], t) -> [...].
-      x: [...], a clean example.
-      t: scalar integer in [0, T).
-      alpha_bar: [T], ᾱ, the running product of 1 − β.
-      key: a PRNG key.
+        denoiser: ε_θ, (x_t [...], t) -> [...].
+        x: [...], a clean example.
+        t: scalar integer in [0, T).
+        alpha_bar: [T], ᾱ, the running product of 1 − β.
+        key: a PRNG key.
 
     Returns:
-      A scalar.
+        A scalar.
     """
     check_rank(0, t=t)
     check_rank(1, alpha_bar=alpha_bar)

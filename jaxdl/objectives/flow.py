@@ -18,11 +18,11 @@ def change_of_variables_log_prob(base_log_prob: Array, log_det: Array) -> Array:
     See Rezende & Mohamed, 2015 (arXiv:1505.05770); Dinh, Sohl-Dickstein & Bengio, 2017 (arXiv:1605.08803).
 
     Args:
-      base_log_prob: scalar, log p_z at f(x).
-      log_det: scalar, of the data-to-latent map.
+        base_log_prob: scalar, log p_z at f(x).
+        log_det: scalar, of the data-to-latent map.
 
     Returns:
-      A scalar, in nats.
+        A scalar, in nats.
     """
     check_rank(0, base_log_prob=base_log_prob, log_det=log_det)
     return base_log_prob + log_det
@@ -38,12 +38,12 @@ def dequantize(key: Key, x: Array, bins: int) -> Array:
     See Theis, van den Oord & Bethge, 2016 (arXiv:1511.01844).
 
     Args:
-      key: a PRNG key.
-      x: [...] in [0, 1], on the grid k/(bins − 1).
-      bins: number of levels (256 for 8-bit images).
+        key: a PRNG key.
+        x: [...] in [0, 1], on the grid k/(bins − 1).
+        bins: number of levels (256 for 8-bit images).
 
     Returns:
-      [...] in [0, 1), with ⌊bins · y⌋ = k.
+        [...] in [0, 1), with ⌊bins · y⌋ = k.
     """
     level = jnp.round(x * (bins - 1))
     # The top of the range stays free of the values that k + u would round up into the next bin.
@@ -60,11 +60,11 @@ def logit_transform(x: Array, alpha: float | Array) -> tuple[Array, Array]:
     (arXiv:1705.07057).
 
     Args:
-      x: [...] in [0, 1].
-      alpha: α in (0, ½), such as 0.05 or 1e-6.
+        x: [...] in [0, 1].
+        alpha: α in (0, ½), such as 0.05 or 1e-6.
 
     Returns:
-      The value [...] and the log-determinant, a scalar over all axes.
+        The value [...] and the log-determinant, a scalar over all axes.
     """
     log_s = jnp.log(alpha + (1 - 2 * alpha) * x)
     log_1_minus_s = jnp.log(alpha + (1 - 2 * alpha) * (1 - x))
@@ -77,11 +77,12 @@ def inverse_logit_transform(y: Array, alpha: float | Array) -> tuple[Array, Arra
     x = (σ(y) − α)/(1 − 2α);  log |det ∂x/∂y| = Σ log σ(y) + log σ(−y) − log(1 − 2α)
 
     Args:
-      y: [...].
-      alpha: α in (0, ½), the one of the forward map.
+        y: [...].
+        alpha: α in (0, ½), the one of the forward map.
 
     Returns:
-      The value [...], in [0, 1] for every y that the forward map reaches, and the log-determinant, a scalar.
+        The value [...], in [0, 1] for every y that the forward map reaches, and the log-determinant, a
+        scalar.
     """
     log_det = jax.nn.log_sigmoid(y) + jax.nn.log_sigmoid(-y) - jnp.log1p(-2 * alpha)
     return (jax.nn.sigmoid(y) - alpha) / (1 - 2 * alpha), log_det.sum()

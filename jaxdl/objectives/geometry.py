@@ -15,10 +15,10 @@ def eikonal_loss(gradient: Array) -> Array:
     See Gropp, Yariv, Haim, Atzmon & Lipman, 2020 (arXiv:2002.10099).
 
     Args:
-      gradient: [D], ∇f at one point (the gradient of the field, not its value); zero is allowed.
+        gradient: [D], ∇f at one point (the gradient of the field, not its value); zero is allowed.
 
     Returns:
-      A scalar.
+        A scalar.
     """
     check_rank(1, gradient=gradient)
     return (optax.safe_norm(gradient, 0.0) - 1) ** 2
@@ -32,11 +32,11 @@ def photometric_loss(color: Array, target: Array) -> Array:
     See Mildenhall et al., "NeRF", 2020 (arXiv:2003.08934).
 
     Args:
-      color: [C], rendered, in [0, 1].
-      target: [C], photographed, in [0, 1].
+        color: [C], rendered, in [0, 1].
+        target: [C], photographed, in [0, 1].
 
     Returns:
-      A scalar.
+        A scalar.
     """
     check_rank(1, color=color, target=target)
     check_same_shape(color=color, target=target)
@@ -51,11 +51,11 @@ def occupancy_loss(logit: Array, occupied: Array) -> Array:
     See Mescheder, Oechsle, Niemeyer, Nowozin & Geiger, 2019 (arXiv:1812.03828).
 
     Args:
-      logit: scalar, l.
-      occupied: scalar o in {0, 1}, 1 inside.
+        logit: scalar, l.
+        occupied: scalar o in {0, 1}, 1 inside.
 
     Returns:
-      A scalar, in nats.
+        A scalar, in nats.
     """
     check_rank(0, logit=logit, occupied=occupied)
     return optax.losses.sigmoid_binary_cross_entropy(logit, occupied)
@@ -69,11 +69,11 @@ def chamfer_distance(x: Array, y: Array) -> Array:
     See Fan, Su & Guibas, 2017 (arXiv:1612.00603).
 
     Args:
-      x: [N, D].
-      y: [M, D].
+        x: [N, D].
+        y: [M, D].
 
     Returns:
-      A scalar, in squared units of x.
+        A scalar, in squared units of x.
     """
     check_rank(2, x=x, y=y)
     check_same_shape(point_of_x=x[0], point_of_y=y[0])
@@ -89,13 +89,13 @@ def reprojection_loss(points: Array, keypoints: Array, confidence: Array, camera
     See Bogo et al., "Keep it SMPL", 2016 (arXiv:1607.08128).
 
     Args:
-      points: [J, 3], X.
-      keypoints: [J, 2], x, in pixels.
-      confidence: [J], w; 0 leaves a joint out.
-      camera: [3, 4], P = K [R | t]; the depth c is held above 1e-6.
+        points: [J, 3], X.
+        keypoints: [J, 2], x, in pixels.
+        confidence: [J], w; 0 leaves a joint out.
+        camera: [3, 4], P = K [R | t]; the depth c is held above 1e-6.
 
     Returns:
-      A scalar, in squared pixels.
+        A scalar, in squared pixels.
     """
     check_rank(2, points=points, keypoints=keypoints, camera=camera)
     check_rank(1, confidence=confidence)

@@ -24,11 +24,11 @@ def bernoulli_log_prob(x: Array, logits: Array) -> Array:
     log p(x) = Σ x log σ(l) + (1 − x) log σ(−l), finite for every finite logit.
 
     Args:
-      x: [...] in {0, 1}; values between are allowed and give the cross-entropy of a probability.
-      logits: [...], log p/(1 − p).
+        x: [...] in {0, 1}; values between are allowed and give the cross-entropy of a probability.
+        logits: [...], log p/(1 − p).
 
     Returns:
-      A scalar, in nats.
+        A scalar, in nats.
     """
     check_same_shape(x=x, logits=logits)
     return -optax.losses.sigmoid_binary_cross_entropy(logits, x).sum()
@@ -45,11 +45,11 @@ def categorical_log_prob(label: Array, logits: Array) -> Array:
     log p(y) = Σ l_y − log Σ_c exp l_c
 
     Args:
-      label: [...] integers in [0, C).
-      logits: [..., C], log-probabilities up to a constant.
+        label: [...] integers in [0, C).
+        logits: [..., C], log-probabilities up to a constant.
 
     Returns:
-      A scalar, in nats.
+        A scalar, in nats.
     """
     check_same_shape(label=label, logits_of_one_class=logits[..., 0])
     return -optax.losses.softmax_cross_entropy_with_integer_labels(logits, label).sum()
@@ -66,12 +66,12 @@ def normal_log_prob(x: Array, mean: Array, log_std: Array) -> Array:
     log p(x) = Σ −½ ((x − μ)/σ)² − log σ − ½ log 2π
 
     Args:
-      x: [...].
-      mean: [...], μ.
-      log_std: [...], log σ: the logarithm of the standard deviation, not of the variance.
+        x: [...].
+        mean: [...], μ.
+        log_std: [...], log σ: the logarithm of the standard deviation, not of the variance.
 
     Returns:
-      A scalar, in nats.
+        A scalar, in nats.
     """
     check_same_shape(x=x, mean=mean, log_std=log_std)
     return _normal(x, mean, log_std).sum()
@@ -99,12 +99,12 @@ def laplace_log_prob(x: Array, mean: Array, log_scale: Array) -> Array:
     log p(x) = Σ −|x − μ|/b − log 2b
 
     Args:
-      x: [...].
-      mean: [...], μ.
-      log_scale: [...], log b.
+        x: [...].
+        mean: [...], μ.
+        log_scale: [...], log b.
 
     Returns:
-      A scalar, in nats.
+        A scalar, in nats.
     """
     check_same_shape(x=x, mean=mean, log_scale=log_scale)
     distance = (x - mean) * jnp.sign(x - mean)  # slope 0 where x = μ; that of jnp.abs is 1
@@ -123,12 +123,12 @@ def logistic_log_prob(x: Array, mean: Array, log_scale: Array) -> Array:
     log p(x) = Σ log σ(z) + log σ(−z) − log s,  z = (x − μ)/s
 
     Args:
-      x: [...].
-      mean: [...], μ.
-      log_scale: [...], log s.
+        x: [...].
+        mean: [...], μ.
+        log_scale: [...], log s.
 
     Returns:
-      A scalar, in nats.
+        A scalar, in nats.
     """
     check_same_shape(x=x, mean=mean, log_scale=log_scale)
     z = (x - mean) * jnp.exp(-log_scale)
@@ -149,13 +149,13 @@ def discretized_logistic_log_prob(x: Array, mean: Array, log_scale: Array, bins:
     See Salimans, Karpathy, Chen & Kingma, "PixelCNN++", 2017 (arXiv:1701.05517).
 
     Args:
-      x: [...] in [0, 1], on the grid k/(bins − 1).
-      mean: [...], μ, in the units of x.
-      log_scale: [...], log s; held within ±60, where float32 still carries the value and its gradient.
-      bins: number of levels, at least 2 (256 for 8-bit images).
+        x: [...] in [0, 1], on the grid k/(bins − 1).
+        mean: [...], μ, in the units of x.
+        log_scale: [...], log s; held within ±60, where float32 still carries the value and its gradient.
+        bins: number of levels, at least 2 (256 for 8-bit images).
 
     Returns:
-      A scalar, in nats.
+        A scalar, in nats.
     """
     check_same_shape(x=x, mean=mean, log_scale=log_scale)
     return _discretized_logistic(x, mean, log_scale, bins).sum()
@@ -177,14 +177,14 @@ def discretized_logistic_mixture_log_prob(
     See Salimans, Karpathy, Chen & Kingma, "PixelCNN++", 2017 (arXiv:1701.05517).
 
     Args:
-      x: [...] in [0, 1], on the grid k/(bins − 1).
-      logits: [..., K], log π up to a constant.
-      means: [..., K], in the units of x.
-      log_scales: [..., K], see `discretized_logistic_log_prob`.
-      bins: number of levels, at least 2.
+        x: [...] in [0, 1], on the grid k/(bins − 1).
+        logits: [..., K], log π up to a constant.
+        means: [..., K], in the units of x.
+        log_scales: [..., K], see `discretized_logistic_log_prob`.
+        bins: number of levels, at least 2.
 
     Returns:
-      A scalar, in nats.
+        A scalar, in nats.
     """
     _check_mixture(x, logits=logits, means=means, log_scales=log_scales)
     return _mixture(logits, _discretized_logistic(x[..., None], means, log_scales, bins))
@@ -207,13 +207,13 @@ def normal_mixture_log_prob(x: Array, logits: Array, means: Array, log_stds: Arr
     See Bishop, "Mixture Density Networks", 1994.
 
     Args:
-      x: [...].
-      logits: [..., K], log π up to a constant.
-      means: [..., K], μ.
-      log_stds: [..., K], log σ.
+        x: [...].
+        logits: [..., K], log π up to a constant.
+        means: [..., K], μ.
+        log_stds: [..., K], log σ.
 
     Returns:
-      A scalar, in nats.
+        A scalar, in nats.
     """
     _check_mixture(x, logits=logits, means=means, log_stds=log_stds)
     return _mixture(logits, _normal(x[..., None], means, log_stds))
@@ -231,12 +231,12 @@ def multivariate_normal_log_prob(x: Array, mean: Array, scale_tril: Array) -> Ar
     log p(x) = −½ ‖L⁻¹(x − μ)‖² − log |det L| − ½ D log 2π
 
     Args:
-      x: [D].
-      mean: [D], μ.
-      scale_tril: [D, D], lower triangular L with a non-zero diagonal; what lies above it is not read.
+        x: [D].
+        mean: [D], μ.
+        scale_tril: [D, D], lower triangular L with a non-zero diagonal; what lies above it is not read.
 
     Returns:
-      A scalar, in nats.
+        A scalar, in nats.
     """
     check_rank(1, x=x, mean=mean)
     check_rank(2, scale_tril=scale_tril)
@@ -257,11 +257,11 @@ def bits_per_dim(nll: Array, num_dims: int) -> Array:
     """Return a negative log-likelihood in bits per dimension, nll / (D log 2).
 
     Args:
-      nll: scalar, in nats.
-      num_dims: D, the number of dimensions the nll is summed over.
+        nll: scalar, in nats.
+        num_dims: D, the number of dimensions the nll is summed over.
 
     Returns:
-      A scalar, in bits.
+        A scalar, in bits.
     """
     check_rank(0, nll=nll)
     return nll / (num_dims * math.log(2))
@@ -277,10 +277,10 @@ def importance_weighted_log_likelihood(log_weights: Array) -> Array:
     See Burda, Grosse & Salakhutdinov, 2016 (arXiv:1509.00519).
 
     Args:
-      log_weights: [K], log w_k.
+        log_weights: [K], log w_k.
 
     Returns:
-      A scalar, in nats.
+        A scalar, in nats.
     """
     check_rank(1, log_weights=log_weights)
     return jax.nn.logsumexp(log_weights) - math.log(log_weights.shape[0])
@@ -292,11 +292,11 @@ def map_penalty(params: PyTree, log_prior: Callable[[Array], Array]) -> Array:
     −log p(θ) = −Σ_leaves log_prior(leaf); with N(0, σ²) it is ‖θ‖²/2σ² + C, weight decay.
 
     Args:
-      params: a pytree of arrays.
-      log_prior: maps a leaf to its scalar log-density, as in `partial(normal_log_prior, std=0.1)`.
+        params: a pytree of arrays.
+        log_prior: maps a leaf to its scalar log-density, as in `partial(normal_log_prior, std=0.1)`.
 
     Returns:
-      A scalar, in nats.
+        A scalar, in nats.
     """
     return -sum((log_prior(theta) for theta in jax.tree.leaves(params)), start=jnp.zeros(()))
 
@@ -319,13 +319,13 @@ def normal_mixture_log_prior(theta: Array, *, logits: Array, means: Array, log_s
     See Nowlan & Hinton, "Simplifying Neural Networks by Soft Weight-Sharing", 1992.
 
     Args:
-      theta: [...].
-      logits: [K], log π up to a constant.
-      means: [K], μ.
-      log_stds: [K], log σ.
+        theta: [...].
+        logits: [K], log π up to a constant.
+        means: [K], μ.
+        log_stds: [K], log σ.
 
     Returns:
-      A scalar, in nats.
+        A scalar, in nats.
     """
     check_rank(1, logits=logits, means=means, log_stds=log_stds)
     tables = (jnp.broadcast_to(row, (*theta.shape, row.shape[0])) for row in (logits, means, log_stds))

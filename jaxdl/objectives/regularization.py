@@ -34,11 +34,11 @@ def contractive_penalty(encode: Callable[[Array], Array], x: Array) -> Array:
     See Rifai, Vincent, Muller, Glorot & Bengio, 2011.
 
     Args:
-      encode: h, maps x to a representation of any shape; its Jacobian is taken row by row.
-      x: [...], an example.
+        encode: h, maps x to a representation of any shape; its Jacobian is taken row by row.
+        x: [...], an example.
 
     Returns:
-      A scalar.
+        A scalar.
     """
     return (jax.jacrev(encode)(x) ** 2).sum()
 
@@ -51,12 +51,12 @@ def sparsity_kl_penalty(mean_activation: Array, rho: float | Array) -> Array:
     See Ng, "Sparse Autoencoder", 2011.
 
     Args:
-      mean_activation: [H], ρ̂: each unit's activation in [0, 1], averaged over the data by the caller.
-      rho: ρ in (0, 1).
+        mean_activation: [H], ρ̂: each unit's activation in [0, 1], averaged over the data by the caller.
+        rho: ρ in (0, 1).
 
     Returns:
-      A scalar, at least 0. A dead or saturated unit counts as 1e-6 away from the end of the interval: finite,
-      with a steep slope back.
+        A scalar, at least 0. A dead or saturated unit counts as 1e-6 away from the end of the interval:
+        finite, with a steep slope back.
     """
     check_rank(1, mean_activation=mean_activation)
     epsilon = 1e-6  # shrinking, not clipping: a clipped unit would have no gradient

@@ -93,7 +93,7 @@ def _pmap(body: Callable[..., Any], axis: int, devices: list[jax.Device]) -> Cal
 
     def run(state: Any, items: Any, resident: Any = None) -> tuple[Any, Metrics]:
         check_divides(items, axis, len(devices))
-        state, resident = jax.device_put((state, resident), replicated)  # does nothing from the second call on
+        state, resident = jax.device_put((state, resident), replicated)  # once: then they are there
         return compiled(state, jax.tree.map(split, items), resident)
 
     return run

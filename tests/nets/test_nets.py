@@ -345,6 +345,23 @@ def test_transformer_sees_all_earlier_tokens_and_no_later_one():
     np.testing.assert_array_equal(reached, np.tril(np.ones((length, length), bool)))
 
 
+def test_transformer_drops_out_after_the_embedding_and_each_part_of_a_block():
+    net, dropped = Transformer(7, context=5, num_layers=3, num_heads=2, width=8, dropout=0.5), []
+
+    def counted(call, args, kwargs, context):
+        if isinstance(context.module, nn.Dropout) and context.method_name == "__call__":
+            dropped.append(not context.module.deterministic)
+        return call(*args, **kwargs)
+
+    tokens = np.zeros((1, 5), np.int32)
+    variables = filled(net, tokens)
+    for train in (True, False):
+        dropped.clear()
+        with nn.intercept_methods(counted):
+            jax.eval_shape(partial(net.apply, train=train, rngs={"dropout": KEY}), variables, tokens)
+        assert dropped == [train] * (1 + 2 * 3)
+
+
 def test_transformer_equals_numpy():
     net = Transformer(7, context=5, num_layers=2, num_heads=2, width=8)
     tokens = np.array([[3, 1, 4, 1], [5, 2, 6, 0]])

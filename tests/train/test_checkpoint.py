@@ -81,10 +81,16 @@ def test_what_is_saved_is_the_state_at_the_time(tmp_path):
 @pytest.mark.parametrize(
     ("like", "message"),
     [
-        (lambda: state_of(width=4), r"params\.model\.w is float32\[3, 2\] in the checkpoint of step 3, but float32\[4, 2\]"),
+        (
+            lambda: state_of(width=4),
+            r"params\.model\.w is float32\[3, 2\] in the checkpoint of step 3, but float32\[4, 2\]",
+        ),
         (lambda: state_of(dtype=jnp.bfloat16), r"params\.model\.w is float32\[3, 2\].*bfloat16\[3, 2\] here"),
         (lambda: state_of().replace(ema_count=None), r"holds ema_count, which this learner has not"),
-        (lambda: state_of().replace(model_state={"chain": jax.random.key(5), "more": jnp.ones(2)}), r"has no model_state\.more"),
+        (
+            lambda: state_of().replace(model_state={"chain": jax.random.key(5), "more": jnp.ones(2)}),
+            r"has no model_state\.more",
+        ),
     ],
     ids=["shape", "dtype", "extra", "missing"],
 )

@@ -31,7 +31,10 @@ def init(key, batch):
 
 def loss(params, model_state, batch, key):
     error = batch["x"] @ params["model"]["w"] - batch["y"] + 0.01 * jax.random.normal(key)
-    return (error**2).mean(), ({"sum": model_state["sum"] + batch["x"].sum(0)}, {"mae": jnp.abs(error).mean()})
+    return (error**2).mean(), (
+        {"sum": model_state["sum"] + batch["x"].sum(0)},
+        {"mae": jnp.abs(error).mean()},
+    )
 
 
 def evaluate(params, model_state, batch, key):
@@ -56,7 +59,9 @@ def experiment_of(loss=loss, evaluate=evaluate, steps=50, options=Options(ema=0.
 
 def leaves(state):
     return [
-        np.asarray(jax.random.key_data(leaf) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf)
+        np.asarray(
+            jax.random.key_data(leaf) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+        )
         for leaf in jax.tree.leaves(state)
     ]
 
@@ -125,7 +130,10 @@ def test_a_run_that_dies_resumes_bit_for_bit(uninterrupted, tmp_path):
         workdir = tmp_path / str(dies_at)
         whole = experiment_of()
         mortal = Experiment(
-            **{**vars(whole), "learner": whole.learner._replace(report=lambda state, data: report(None, None, data))}
+            **{
+                **vars(whole),
+                "learner": whole.learner._replace(report=lambda state, data: report(None, None, data)),
+            }
         )
         with pytest.raises(Kill):
             fit(mortal, workdir, quiet=True)
@@ -147,7 +155,9 @@ def test_a_signal_saves_and_stops_and_the_same_call_goes_on(uninterrupted, tmp_p
 
     whole = experiment_of()
     signalled = Experiment(**{**vars(whole), "learner": whole.learner._replace(report=noticed)})
-    with pytest.raises(Interrupted, match="interrupted at step 8; the last good checkpoint is of step 8") as caught:
+    with pytest.raises(
+        Interrupted, match="interrupted at step 8; the last good checkpoint is of step 8"
+    ) as caught:
         fit(signalled, tmp_path / "run", quiet=True)
     assert caught.value.signum == signum
     assert signal.getsignal(signum) == before
@@ -215,7 +225,9 @@ def bad_from(at):
 def test_a_loss_that_is_not_finite_stops_naming_step_and_checkpoint(tmp_path):
     with pytest.raises(RunError, match="loss or gradient is not finite at step 2; no checkpoint was saved"):
         fit(experiment_of(bad_from(0)), tmp_path / "early", quiet=True)
-    with pytest.raises(RunError, match=r"not finite at step \d+; the last good checkpoint is of step \d+") as error:
+    with pytest.raises(
+        RunError, match=r"not finite at step \d+; the last good checkpoint is of step \d+"
+    ) as error:
         fit(experiment_of(bad_from(60)), tmp_path / "late", quiet=True)
     at, good = [int(word) for word in str(error.value).replace(";", "").split() if word.isdigit()]
     assert good < at
@@ -271,7 +283,9 @@ def test_it_runs_outside_the_main_thread():
 
 
 def grown(learner):
-    return learner._replace(step=lambda state, batch, *, axis_name=None: ({**state, "more": state["steps"]}, {}))
+    return learner._replace(
+        step=lambda state, batch, *, axis_name=None: ({**state, "more": state["steps"]}, {})
+    )
 
 
 @pytest.mark.parametrize(
@@ -280,7 +294,11 @@ def grown(learner):
         (experiment_of, {"strategy": "gpu"}, "strategy is 'gpu'; choose jit, pmap or shard"),
         (experiment_of, {"patience": 0}, "patience is 0; give 1 or more"),
         (experiment_of, {"steps_per_call": -1}, "steps_per_call is -1"),
-        (lambda: experiment_of(train=Batches(SOURCE, 12)), {"strategy": "pmap"}, "12 does not divide over 8 devices"),
+        (
+            lambda: experiment_of(train=Batches(SOURCE, 12)),
+            {"strategy": "pmap"},
+            "12 does not divide over 8 devices",
+        ),
         (lambda: experiment_of(train=Batches({"x": X}, 8)), {}, "does not fit its data: KeyError: 'y'"),
         (lambda: experiment_of(train=Batches({**SOURCE, "x": X[:, :3]}, 8)), {}, "does not fit its data"),
         (lambda: experiment_of(options=Options(accumulate=3)), {}, "batch of 8 .* accumulate=3"),

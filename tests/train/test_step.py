@@ -1,6 +1,5 @@
 """The shared gradient step against plain definitions of what it promises."""
 
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -125,7 +124,9 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32():
     seen = {}
 
     def loss(params, model_state, batch, key):
-        seen.update(jax.tree.map(lambda leaf: leaf.dtype, {"params": params, "batch": batch, "state": model_state}))
+        seen.update(
+            jax.tree.map(lambda leaf: leaf.dtype, {"params": params, "batch": batch, "state": model_state})
+        )
         return squared_error(params, model_state, batch, key)
 
     batch = {**BATCH, "label": np.arange(8)}
@@ -138,7 +139,9 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32():
     # The gradient is that of the rounded problem.
     x, y = (np.asarray(part, np.float32) for part in to_bfloat16((jnp.asarray(X), jnp.asarray(Y))))
     rough, _ = numpy_gradient(np.ones(3), 0.0, x, y)
-    np.testing.assert_allclose(metrics["grad_norm"], np.linalg.norm(np.append(rough, 2 * (x @ np.ones(3) - y).mean())), rtol=2e-2)
+    np.testing.assert_allclose(
+        metrics["grad_norm"], np.linalg.norm(np.append(rough, 2 * (x @ np.ones(3) - y).mean())), rtol=2e-2
+    )
 
 
 def test_a_loss_that_is_not_float32_is_refused():

@@ -23,9 +23,18 @@ def test_the_config_is_kept_and_the_same_one_reopens(tmp_path):
     ("config", "message"),
     [
         ({**CONFIG, "config": "b.py"}, r"config is 'a.py' there, 'b.py' here"),
-        ({**CONFIG, "arguments": {"width": 4, "options": {"ema": None}}}, r"arguments.width is 3 there, 4 here"),
-        ({**CONFIG, "arguments": {"width": 3, "options": {"ema": 0.9}}}, r"options.ema is None there, 0.9 here"),
-        ({**CONFIG, "arguments": {"depth": 1, "options": {"ema": 0.9}}}, r"width is 3.*ema is None.*depth is None there, 1"),
+        (
+            {**CONFIG, "arguments": {"width": 4, "options": {"ema": None}}},
+            r"arguments.width is 3 there, 4 here",
+        ),
+        (
+            {**CONFIG, "arguments": {"width": 3, "options": {"ema": 0.9}}},
+            r"options.ema is None there, 0.9 here",
+        ),
+        (
+            {**CONFIG, "arguments": {"depth": 1, "options": {"ema": 0.9}}},
+            r"width is 3.*ema is None.*depth is None there, 1",
+        ),
     ],
 )
 def test_other_arguments_are_refused_naming_each(tmp_path, config, message):
@@ -42,7 +51,8 @@ def hold(folder):
     """Start a process that holds the folder until its stdin closes."""
     code = (
         "import sys, pathlib; from jaxdl.train.workdir import open_workdir\n"
-        f"with open_workdir(pathlib.Path({str(folder)!r}), {CONFIG!r}): print('held', flush=True); sys.stdin.read()"
+        f"with open_workdir(pathlib.Path({str(folder)!r}), {CONFIG!r}):\n"
+        "    print('held', flush=True); sys.stdin.read()"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout.readline() == b"held\n"
@@ -64,7 +74,10 @@ def test_a_folder_in_use_is_refused_and_a_dead_holder_is_not(tmp_path):
 
 def test_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="is a file; choose another --workdir"), open_workdir(tmp_path / "file", CONFIG):
+    with (
+        pytest.raises(InputError, match="is a file; choose another --workdir"),
+        open_workdir(tmp_path / "file", CONFIG),
+    ):
         pass
 
 
@@ -79,7 +92,10 @@ def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path):
 def test_a_folder_that_cannot_be_written_is_refused():
     from pathlib import Path
 
-    with pytest.raises(InputError, match="cannot write in workdir /proc/jaxdl"), open_workdir(Path("/proc/jaxdl"), CONFIG):
+    with (
+        pytest.raises(InputError, match="cannot write in workdir /proc/jaxdl"),
+        open_workdir(Path("/proc/jaxdl"), CONFIG),
+    ):
         pass
 
 
