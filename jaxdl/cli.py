@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0, 1 for a run that failed, 2 for input that is wrong."""
     argv = list(sys.argv[1:] if argv is None else argv)
     warnings.showwarning = show_warning
-    options, _ = _parser(add_help=False).parse_known_args(argv)
+    options, _ = make_parser(add_help=False).parse_known_args(argv)
     try:
         return COMMANDS[options.command or "help"](options, argv)
     except InputError as error:
@@ -38,7 +38,7 @@ def train(options: argparse.Namespace, argv: Sequence[str]) -> int:
 
     path = config.find(options.config)
     function = config.load(path)
-    parser = _parser(options=config.options(function), title=f"options of {options.config}")
+    parser = make_parser(options=config.options(function), title=f"options of {options.config}")
     given = parser.parse_args(argv)
     arguments = config.arguments(function, vars(given))
     experiment = config.build(function, arguments)
@@ -64,7 +64,7 @@ def train(options: argparse.Namespace, argv: Sequence[str]) -> int:
 
 def evaluate(options: argparse.Namespace, argv: Sequence[str]) -> int:
     """Evaluate the latest or the best checkpoint of a run on its validation and test data."""
-    _parser().parse_args(argv)
+    make_parser().parse_args(argv)
     experiment, state, step, key = _restore(options)
     from jaxdl.train.evaluate import compile_evaluate
     from jaxdl.train.log import summary
@@ -79,7 +79,7 @@ def evaluate(options: argparse.Namespace, argv: Sequence[str]) -> int:
 
 def render(options: argparse.Namespace, argv: Sequence[str]) -> int:
     """Draw the pictures of the latest or the best checkpoint of a run again."""
-    _parser().parse_args(argv)
+    make_parser().parse_args(argv)
     experiment, state, _, key = _restore(options)
     from jaxdl.train.evaluate import render_pictures
     from jaxdl.train.pictures import save_picture
@@ -92,7 +92,7 @@ def render(options: argparse.Namespace, argv: Sequence[str]) -> int:
 
 def list_configs(options: argparse.Namespace, argv: Sequence[str]) -> int:
     """List the configs of a folder by what their docstrings say; none is run."""
-    folder = Path(_parser().parse_args(argv).folder)
+    folder = Path(make_parser().parse_args(argv).folder)
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}; run this where configs/ lies, or name the folder")
     for path in sorted(folder.glob("[!_]*.py")):
@@ -105,8 +105,8 @@ def list_configs(options: argparse.Namespace, argv: Sequence[str]) -> int:
 
 def show_help(options: argparse.Namespace, argv: Sequence[str]) -> int:
     """Say what there is."""
-    _parser().parse_args(argv)
-    _parser().print_help()
+    make_parser().parse_args(argv)
+    make_parser().print_help()
     return 0
 
 
@@ -178,7 +178,7 @@ class _OneLineParser(argparse.ArgumentParser):
         raise SystemExit(2)
 
 
-def _parser(
+def make_parser(
     add_help: bool = True, options: Mapping[str, dict[str, Any]] | None = None, title: str = ""
 ) -> argparse.ArgumentParser:
     """Build the parser; `options` are those of a config, added to `train`."""

@@ -1,6 +1,5 @@
 """The shared gradient step against plain definitions of what it promises."""
 
-
 import jax
 import jax.numpy as jnp
 import numpy as np

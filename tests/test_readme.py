@@ -1,0 +1,59 @@
+"""The README's code runs as it stands."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from jaxdl import cli, config
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+PYTHON = re.findall(r"```python\n(.*?)```", README, re.S)
+COMMANDS = [
+    command.strip()
+    for block in re.findall(r"```bash\n(.*?)```", README, re.S)
+    for line in block.splitlines()
+    for command in line.split("&&")
+]
+
+
+@pytest.mark.parametrize("source", PYTHON, ids=lambda source: source.splitlines()[-1])
+def test_python_blocks_run(source, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(source, "README.md", "exec"), {"__name__": "readme"})
+    assert capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("jaxdl train")])
+def test_train_commands_name_configs_and_options_that_exist(command):
+    _, _, name, *words = command.split()
+    function = config.load(config.find(str(ROOT / name)))
+    parser = cli.make_parser(options=config.options(function))
+    given = vars(parser.parse_args(["train", name, *words]))
+    assert set(config.arguments(function, given)) == set(ast_arguments(ROOT / name))
+
+
+def ast_arguments(path):
+    functions = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)]
+    return next([arg.arg for arg in node.args.args] for node in functions if node.name == path.stem)
+
+
+def test_the_first_screen_holds_the_two_commands():
+    first = README[: README.index("## ")].splitlines()
+    assert "pip install -e . && jaxdl train configs/vae_digits.py" in first
+    assert 'pip install -e ".[test]" && pytest' in first
+    assert len(first) < 40
+
+
+def test_the_table_holds_every_config():
+    rows = re.findall(r"^\| \[(\w+)\]\((.*?)\) \|", README, re.M)
+    assert sorted(name for name, _ in rows) == sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
+    for _, target in rows:
+        assert (ROOT / target).is_file()
+
+
+def test_its_picture_is_there():
+    for target in re.findall(r"!\[.*?\]\((.*?)\)", README):
+        assert (ROOT / target).is_file()
