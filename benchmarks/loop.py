@@ -4,7 +4,8 @@
 
 The MLP 784-512-512-10 at batch 128 on 60,000 uint8 images of 28x28, with the default settings of `fit`: it
 feeds, logs, evaluates ten times on 10,000 images and writes ten checkpoints. Beside it the same compiled call
-alone, on items gathered beforehand. Both are measured in turns; a long run less a short one leaves out start-up.
+alone, on items gathered beforehand. Both are measured in turns; a long run less a short one leaves start-up
+out.
 """
 
 import argparse

@@ -97,8 +97,11 @@ def _check_finite(values: Mapping[str, np.ndarray], step: int) -> None:
     own = [name for name in values if name.split("/")[-1] in FLAGS.values()]
     if own:  # a gradient learner says so itself
         bad = {name: values[name] > 0 for name in own if name.split("/")[-1] == FLAGS["stop"]}
-    else:
-        bad = {name: ~np.isfinite(value) for name, value in values.items()}
+    else:  # NaN may say "not measured", except of a loss
+        bad = {
+            name: ~np.isfinite(value) if name.endswith("loss") else np.isinf(value)
+            for name, value in values.items()
+        }
     for name, where in bad.items():
         if where.any():
             first = step - len(where) + 1 + int(where.argmax())

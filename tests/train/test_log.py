@@ -1,0 +1,103 @@
+"""What a run tells: rows, averages, lines, pictures."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxdl.errors import RunError
+from jaxdl.train.log import Meter, Progress, RunLog, losses, summary
+from jaxdl.train.pictures import save_curves, save_picture
+
+
+def test_the_meter_reads_one_call_late_and_averages_what_was_measured():
+    meter = Meter()
+    assert meter.push(2, {"loss": np.array([1.0, 3.0]), "rare": np.array([np.nan, 5.0])}) == {}
+    latest = meter.push(4, {"loss": np.array([5.0, 7.0]), "rare": np.array([np.nan, np.nan])})
+    assert latest == {"loss": 2.0, "rare": 5.0}
+    assert meter.mean() == {"loss": 4.0, "rare": 5.0}  # NaN says: not measured
+    assert meter.mean() == {}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "message"),
+    [
+        (
+            {"loss": [1.0, np.nan, 1.0], "nonfinite": [0.0, 1.0, 0.0]},
+            "loss or gradient is not finite at step 9",
+        ),
+        ({"generator/nonfinite": [0.0, 0.0, 1.0]}, "loss or gradient of generator is not finite at step 10"),
+        ({"value": [np.inf, 1.0, 1.0]}, "metric value is not finite at step 8"),
+        ({"value_loss": [1.0, np.nan, 1.0]}, "metric value_loss is not finite at step 9"),
+    ],
+)
+def test_the_first_bad_step_is_named(metrics, message):
+    meter = Meter()
+    meter.push(10, {name: np.array(values) for name, values in metrics.items()})
+    with pytest.raises(RunError, match=message):
+        meter.mean()
+
+
+def test_a_skipped_step_is_no_error():
+    meter = Meter()
+    meter.push(2, {"loss": np.array([1.0, np.nan]), "skipped": np.array([0.0, 1.0])})
+    assert meter.mean() == {"loss": 1.0, "skipped": 0.5}
+
+
+def test_a_log_goes_on_after_the_step_it_resumes_from(tmp_path):
+    log = RunLog(tmp_path, 0)
+    for step in (10, 20, 30):
+        log.write(step, "train", {"loss": 1 / step})
+    log.close()
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 40, "spl')  # killed in the middle of a line
+    log = RunLog(tmp_path, 20)
+    log.write(30, "train", {"loss": 0.5})
+    log.close()
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert rows == log.rows
+    assert [(row["step"], row["loss"]) for row in rows] == [(10, 0.1), (20, 0.05), (30, 0.5)]
+
+
+def test_lines():
+    metrics = {"a/loss": 1.23456, "accuracy": 0.5, "b/loss": float("nan")}
+    assert summary(metrics) == "a/loss 1.235  accuracy 0.5"
+    assert losses(metrics) == "a/loss 1.235"
+    assert losses({"return": 20.0}) == "return 20"
+
+
+def test_quiet_progress_says_nothing(capsys):
+    for quiet in (True, False):
+        progress = Progress(10, 0, quiet)
+        progress.compiled(1, 0.5)
+        progress.update(5, {"loss": 1.0})
+        progress.close()
+        assert capsys.readouterr().err == ("" if quiet else "compiled in 0.5 s\n")
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (4, 6, 1), (4, 6, 3)], ids=str)
+def test_a_small_picture_is_magnified_pixel_by_pixel(tmp_path, shape):
+    picture = np.random.default_rng(0).random(shape)
+    path = save_picture(tmp_path / "deep" / "picture", picture)
+    pixels = np.asarray(Image.open(path))
+    zoom = 640 // 6
+    assert pixels.shape[:2] == (4 * zoom, 6 * zoom)
+    np.testing.assert_array_equal(pixels[::zoom, ::zoom], np.round(picture * 255).astype(np.uint8).squeeze())
+
+
+def test_values_outside_of_a_picture_s_range_are_cut(tmp_path):
+    path = save_picture(tmp_path / "picture", np.array([[-1.0, 2.0]]))
+    assert set(np.asarray(Image.open(path)).ravel().tolist()) == {0, 255}
+
+
+def test_text_is_saved_as_text(tmp_path):
+    assert save_picture(tmp_path / "words", "two\nlines").read_text() == "two\nlines\n"
+
+
+def test_curves_are_drawn_if_there_are_any(tmp_path):
+    save_curves(tmp_path / "none.png", [])
+    assert not (tmp_path / "none.png").exists()
+    rows = [{"step": step, "split": split, "loss": step} for step in (1, 2) for split in ("train", "test")]
+    save_curves(tmp_path / "curves.png", rows)
+    assert np.asarray(Image.open(tmp_path / "curves.png")).std() > 1
