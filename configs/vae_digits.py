@@ -3,8 +3,10 @@
 Paper: Kingma & Welling, Auto-Encoding Variational Bayes, 2014
 Data: scikit-learn's digits, 8x8, or an image set of TFDS, binarized
 Command: jaxdl train configs/vae_digits.py
-Time: 15 s on 2 cores
-Expected: ELBO >= -19 nats on the test digits
+    jaxdl train configs/vae_digits.py --dataset mnist --binarization dynamic --latent-dim 20
+    --hidden 400 --learning-rate 3e-3 --epochs 10
+Time: 15 s on 2 cores; MNIST 1 min
+Expected: ELBO >= -19 nats on the test digits; >= -104 on MNIST's, dynamically binarized
 """
 
 from functools import partial

@@ -63,5 +63,4 @@ def warmup_cosine(peak: float, steps: int, warmup: int = 0, end: float = 0.0) ->
     """
     if steps < 1:
         raise ValueError(f"steps is {steps}; give 1 or more")
-    warmup = min(warmup, steps // 2)
-    return optax.warmup_cosine_decay_schedule(0.0 if warmup else peak, peak, warmup, steps, end)
+    return optax.warmup_cosine_decay_schedule(0.0, peak, min(warmup, steps // 2), steps, end)

@@ -88,7 +88,7 @@ def cifar_resnet(depth: int, num_classes: int) -> ResNet:
     """
     blocks, left_over = divmod(depth - 2, 6)
     if left_over or blocks < 1:
-        raise ValueError(f"depth is {depth}; give 18, or 6 n + 2, such as 20, 32 or 56")
+        raise ValueError(f"depth is {depth}; give 6 n + 2, such as 20, 32 or 56")
     return ResNet(num_classes, blocks=(blocks,) * 3, widths=(16, 32, 64), project=False)
 
 

@@ -65,9 +65,9 @@ def gradient_learner(
 
     Returns:
         The Learner; its state is a TrainState. The step's metrics are those of the losses, and for each
-        player (prefixed `name/` where there are several) loss, learning_rate, grad_norm (before clipping),
-        param_norm, update_ratio = ‖update‖/‖params‖, and nonfinite or skipped (1 where the loss or gradient
-        was not finite). The metrics of a player that rests on a step are NaN: not measured.
+        player (prefixed `name/` where there are several) loss, learning_rate (if the optimizer's state holds
+        it, as with those of jaxdl.optim), grad_norm (before clipping), param_norm, update_ratio =
+        ‖update‖/‖params‖, and nonfinite or skipped (1 where the loss or gradient was not finite). The metrics of a player that rests on a step are NaN: not measured.
 
     Raises:
         ValueError: for an option or a player out of range.
@@ -143,7 +143,7 @@ def play(
 
     outcome = accumulated_gradient(loss, own, state.model_state, batch, key, options.accumulate)
     if axis_name is not None:
-        outcome = jax.lax.pmean(outcome, axis_name)
+        outcome = jax.tree.map(partial(mean_over_devices, axis_name), outcome)
     value, model_state, losses, grads = outcome
     grad_norm = optax.tree.norm(grads)
     if options.clip_norm is not None:
@@ -216,6 +216,11 @@ def accumulated_gradient(
     (model_state, total), stacked = jax.lax.scan(add, (model_state, zeros), micros)
     value, metrics = jax.tree.map(lambda leaf: leaf.mean(0), stacked)
     return value, model_state, metrics, jax.tree.map(lambda leaf: leaf / num_micro, total)
+
+
+def mean_over_devices(axis_name: str, leaf: Array) -> Array:
+    """Average a floating-point array; counts and keys are the same on all devices already."""
+    return jax.lax.pmean(leaf, axis_name) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
 
 def rest(move: Callable[..., Any], state: TrainState) -> tuple[TrainState, dict[str, Any]]:

@@ -95,28 +95,34 @@ def test_sampling_slides_its_window():
     assert learner.render(state, batch, KEY)["sample"] == "cab | cabcabc"
 
 
+class Dropped(nn.Module):
+    """A table whose entries are dropped in training."""
+
+    @nn.compact
+    def __call__(self, tokens, *, train):
+        return nn.Dropout(0.2, deterministic=not train)(nn.Embed(5, 5)(tokens))
+
+
 @pytest.fixture(scope="module")
-def transformer():
-    """A Transformer with dropout, and texts that count through the alphabet from a random letter."""
-    net = Transformer(5, context=6, num_layers=1, num_heads=2, width=16, dropout=0.2)
-    learner = language_model(net, optax.sgd(0.5), decode=decode, sample_length=20)
+def counting():
+    """A learner with dropout, and texts that count through the alphabet from each letter."""
+    learner = language_model(Dropped(), optax.sgd(5.0), decode=decode, sample_length=20)
     learner = learner._replace(step=jax.jit(learner.step), evaluate=jax.jit(learner.evaluate))
     batch = {"tokens": (np.arange(5)[:, None] + np.arange(7)[None]) % 5}
     return learner, jax.jit(learner.init)(KEY, batch), batch
 
 
-def test_dropout_is_for_training(transformer):
-    learner, state, batch = transformer
+def test_dropout_is_for_training(counting):
+    learner, state, batch = counting
     losses = {float(learner.step(state.replace(step=jnp.int32(t)), batch)[1]["loss"]) for t in (0, 0, 1)}
     assert len(losses) == 2
     values = [learner.evaluate(state, batch, jax.random.key(seed, impl="rbg"))["loss"] for seed in (0, 1)]
     np.testing.assert_array_equal(*values)
 
 
-def test_loss_falls_and_samples_follow_the_text(transformer):
-    learner, state, batch = transformer
-    before = learner.evaluate(state, batch, KEY)["loss"].mean()
-    np.testing.assert_allclose(before, np.log(5), atol=0.05)  # it starts with no opinion
+def test_loss_falls_and_samples_follow_the_text(counting):
+    learner, state, batch = counting
+    assert learner.evaluate(state, batch, KEY)["loss"].mean() > 1
     for _ in range(60):
         state, _ = learner.step(state, batch)
     assert learner.evaluate(state, batch, KEY)["loss"].mean() < 0.1

@@ -141,7 +141,7 @@ def test_each_example_has_a_value_and_noise_of_its_own(linear):
     assert len(set(values["kl"].tolist())) == 1
 
 
-def test_elbo_rises_and_both_nets_learn(linear):
+def test_loss_falls_and_both_nets_learn(linear):
     _, learner, state, batch = linear
     losses = []
     before = state.params

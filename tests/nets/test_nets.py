@@ -2,7 +2,7 @@
 
 import math
 import re
-from functools import partial
+from functools import cache, partial
 from itertools import pairwise
 
 import jax
@@ -15,7 +15,7 @@ from scipy.special import softmax
 from jaxdl.nets.cnn import CNN
 from jaxdl.nets.dcgan import Discriminator, Generator
 from jaxdl.nets.mlp import MLP
-from jaxdl.nets.resnet import BasicBlock, ResNet, ResNet18, ResNet20
+from jaxdl.nets.resnet import BasicBlock, ResNet, ResNet18, ResNet20, cifar_resnet
 from jaxdl.nets.transformer import Transformer
 from jaxdl.nets.vae import BernoulliDecoder, Encoder, GaussianDecoder
 
@@ -29,84 +29,40 @@ def conv(kernel, before, after, norm=True):
     return kernel**2 * before * after + (2 * after if norm else after)
 
 
+def cnn(channels, side):
+    return conv(3, channels, 4) + conv(3, 4, 6) + dense(side**2 * 6, 16, 10)
+
+
 def transformer(vocab_size, context, num_layers, width):
     # A block: attention 4 D² + 4 D, MLP 8 D² + 5 D, two layer norms 4 D; then embedding, positions, norm.
     return (vocab_size + context) * width + num_layers * (12 * width**2 + 13 * width) + 2 * width
 
 
+GENERATOR = (5 * 3 * 2 * 6 + 2 * 6) + conv(4, 6, 4) + conv(4, 4, 3, norm=False)
+DISCRIMINATOR = conv(4, 3, 4, norm=False) + conv(4, 4, 6) + dense(3 * 2 * 6, 1)
+CRITIC = conv(4, 1, 4, norm=False) + conv(4, 4, 6, norm=False) + dense(2 * 2 * 6, 1)
+IMAGE, CIFAR = (2, 28, 28, 1), (2, 32, 32, 3)
+REST = {"train": False}
+
 # name: (net, its keywords, shape of the input, shape of each output, number of parameters)
-TRAIN = {"train": False}
 NETS = {
-    "MLP 784-512-512-10": (MLP(10, (512, 512)), TRAIN, (2, 28, 28, 1), [(2, 10)], 669_706),
-    "MLP to a number": (MLP(None, (7,)), TRAIN, (2, 3), [(2,)], dense(3, 7, 1)),
-    "linear map": (MLP(4, ()), TRAIN, (2, 3), [(2, 4)], dense(3, 4)),
-    "CNN, two poolings": (
-        CNN(10, (4, 6), 16),
-        TRAIN,
-        (2, 28, 28, 1),
-        [(2, 10)],
-        conv(3, 1, 4) + conv(3, 4, 4) + conv(3, 4, 6) + conv(3, 6, 6) + dense(7 * 7 * 6, 16, 10),
-    ),
-    "CNN, 4x4 is not pooled": (
-        CNN(10, (4, 6), 16),
-        TRAIN,
-        (2, 8, 8, 3),
-        [(2, 10)],
-        conv(3, 3, 4) + conv(3, 4, 4) + conv(3, 4, 6) + conv(3, 6, 6) + dense(4 * 4 * 6, 16, 10),
-    ),
-    "ResNet-20, option A": (ResNet20(10), TRAIN, (2, 32, 32, 3), [(2, 10)], 269_722),
-    "ResNet-18 for 32x32": (ResNet18(10), TRAIN, (2, 32, 32, 3), [(2, 10)], 11_173_962),
-    "ResNet-20, odd size": (ResNet20(10), TRAIN, (2, 25, 27, 3), [(2, 10)], 269_722),
-    "Transformer": (
-        Transformer(11, context=6, num_layers=2, num_heads=2, width=8),
-        TRAIN,
-        (2, 6),
-        [(2, 6, 11)],
-        transformer(11, 6, 2, 8),
-    ),
-    "GPT-2": (Transformer(50_257, 1_024, 12, 12, 768), TRAIN, (1, 5), [(1, 5, 50_257)], 124_439_808),
-    "Encoder 784-400-20": (
-        Encoder(20, (400,)),
-        {},
-        (2, 28, 28, 1),
-        [(2, 20), (2, 20)],
-        dense(784, 400) + 2 * dense(400, 20),
-    ),
-    "BernoulliDecoder 20-400-784": (
-        BernoulliDecoder((28, 28, 1), (400,)),
-        {},
-        (2, 20),
-        [(2, 28, 28, 1)],
-        dense(20, 400, 784),
-    ),
-    "GaussianDecoder": (
-        GaussianDecoder((4, 3, 1), (5, 6)),
-        {},
-        (2, 3),
-        [(2, 4, 3, 1), (2, 4, 3, 1)],
-        dense(3, 5, 6, 12) + 1,
-    ),
-    "Generator": (
-        Generator((12, 8, 3), (6, 4)),
-        TRAIN,
-        (2, 5),
-        [(2, 12, 8, 3)],
-        (5 * 3 * 2 * 6 + 2 * 6) + conv(4, 6, 4) + conv(4, 4, 3, norm=False),
-    ),
-    "Discriminator": (
-        Discriminator((4, 6)),
-        TRAIN,
-        (2, 12, 8, 3),
-        [(2,)],
-        conv(4, 3, 4, norm=False) + conv(4, 4, 6) + dense(3 * 2 * 6, 1),
-    ),
-    "critic": (
-        Discriminator((4, 6), norm=False),
-        TRAIN,
-        (2, 8, 8, 1),
-        [(2,)],
-        conv(4, 1, 4, norm=False) + conv(4, 4, 6, norm=False) + dense(2 * 2 * 6, 1),
-    ),
+    "MLP 784-512-512-10": (MLP(10, (512, 512)), REST, IMAGE, [(2, 10)], 669_706),
+    "MLP to a number": (MLP(None, (7,)), REST, (2, 3), [(2,)], dense(3, 7, 1)),
+    "linear map": (MLP(4, ()), REST, (2, 3), [(2, 4)], dense(3, 4)),
+    "CNN, two poolings": (CNN(10, (4, 6), 16), REST, IMAGE, [(2, 10)], cnn(1, 7)),
+    "CNN, 4x4 is not pooled": (CNN(10, (4, 6), 16), REST, (2, 8, 8, 3), [(2, 10)], cnn(3, 4)),
+    "ResNet-20, option A": (ResNet20(10), REST, CIFAR, [(2, 10)], 269_722),
+    "ResNet-20, odd size": (ResNet20(10), REST, (2, 25, 27, 3), [(2, 10)], 269_722),
+    "ResNet-56, option A": (cifar_resnet(56, 10), REST, CIFAR, [(2, 10)], 853_018),
+    "ResNet-18 for 32x32": (ResNet18(10), REST, CIFAR, [(2, 10)], 11_173_962),
+    "Transformer": (Transformer(11, 6, 2, 2, 8), REST, (2, 6), [(2, 6, 11)], transformer(11, 6, 2, 8)),
+    "GPT-2": (Transformer(50_257, 1_024, 12, 12, 768), REST, (1, 5), [(1, 5, 50_257)], 124_439_808),
+    "Encoder 784-400-20": (Encoder(20, (400,)), {}, IMAGE, [(2, 20), (2, 20)], 330_040),
+    "BernoulliDecoder 20-400-784": (BernoulliDecoder(IMAGE[1:], (400,)), {}, (2, 20), [IMAGE], 322_784),
+    "GaussianDecoder": (GaussianDecoder((4, 3), (5,)), {}, (2, 3), [(2, 4, 3)] * 2, dense(3, 5, 12) + 1),
+    "Generator": (Generator((12, 8, 3), (6, 4)), REST, (2, 5), [(2, 12, 8, 3)], GENERATOR),
+    "Discriminator": (Discriminator((4, 6)), REST, (2, 12, 8, 3), [(2,)], DISCRIMINATOR),
+    "critic": (Discriminator((4, 6), norm=False), REST, (2, 8, 8, 1), [(2,)], CRITIC),
 }
 
 KEY = jax.random.key(0, impl="rbg")  # compiles several times faster than the default generator
@@ -118,6 +74,7 @@ def example(net, shape):
     return np.random.default_rng(0).uniform(size=shape).astype(np.float32)
 
 
+@cache
 def traced(name):
     net, keywords, shape, *_ = NETS[name]
     x = example(net, shape)
@@ -420,3 +377,9 @@ def test_errors_name_value_and_fix(net, shape, words):
     with pytest.raises(ValueError) as caught:
         jax.eval_shape(partial(net.init, train=False), KEY, example(net, shape))
     assert all(word in str(caught.value) for word in words)
+
+
+@pytest.mark.parametrize("depth", [2, 18, 21])
+def test_a_depth_that_is_no_multiple_of_six_and_two_is_an_error(depth):
+    with pytest.raises(ValueError, match=rf"depth is {depth}; give 6 n \+ 2, such as 20"):
+        cifar_resnet(depth, 10)

@@ -146,6 +146,22 @@ def test_the_second_call_does_not_retrace_and_the_state_is_donated():
         assert donated.is_deleted()
 
 
+def test_counts_and_keys_in_the_model_state_stay_what_they_are_under_pmap():
+    def init(key, batch):
+        return {"net": jnp.ones(6)}, {"count": jnp.zeros((), jnp.int32), "key": jax.random.key(7)}
+
+    def loss(params, model_state, batch, key):
+        value = ((batch["x"] * params["net"][None]) ** 2).mean()
+        return value, ({**model_state, "count": model_state["count"] + 1}, {"error": value})
+
+    learner = gradient_learner(init, {"net": Player(loss, optax.sgd(0.1))}, evaluate=lambda *args: {})
+    run = compile_step(learner.step, strategy="pmap")
+    state, _ = run(learner.init(jax.random.key(0), None), {"x": np.ones((8, 6), np.float32)})
+    assert state.model_state["count"].dtype == jnp.int32
+    assert state.model_state["count"] == 1
+    assert jnp.array_equal(state.model_state["key"], jax.random.key(7))
+
+
 def test_params_are_split_along_their_largest_axis_that_divides():
     mesh = Mesh(np.asarray(jax.devices()), ("batch",))
     shapes = {"wide": (16, 4096), "tall": (4096, 9), "odd": (4099, 3), "small": (8, 8), "scalar": ()}
