@@ -3,8 +3,8 @@
 Paper: Kingma & Welling, Auto-Encoding Variational Bayes, 2014; one learned σ: Rybkin et al., 2021
 Data: patches of scikit-learn's two photographs
 Command: jaxdl train configs/vae_photographs.py
-Time: 30 s on 2 cores
-Expected: ELBO >= 900 nats on patches of the test strips
+Time: 1 min on 2 cores
+Expected: ELBO >= 820 nats on patches of the test strips
 """
 
 from jaxdl import optim

@@ -28,7 +28,7 @@ def wgan_digits(
     critic_steps: int = 5,
     learning_rate: float = 1e-4,
     batch_size: int = 64,
-    epochs: int = 500,
+    epochs: int = 200,
     seed: int = 0,
     options: Options = Options(ema=0.999),
 ) -> Experiment:

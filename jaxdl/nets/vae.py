@@ -69,5 +69,6 @@ class GaussianDecoder(nn.Module):
     def __call__(self, z: Array) -> tuple[Array, Array]:
         """Map [B, latent_dim] to mean and log_std [B, *shape]."""
         mean = BernoulliDecoder(self.shape, self.hidden)(z)
-        log_std = self.param("log_std", nn.initializers.zeros, ())
+        # From a spread of 0.14: Adam moves a single number slowly, and images in [0, 1] need no more.
+        log_std = self.param("log_std", nn.initializers.constant(-2.0), ())
         return mean, jnp.full(mean.shape, log_std, jnp.float32)

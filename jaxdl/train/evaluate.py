@@ -55,8 +55,7 @@ def compile_evaluate(learner: Learner, data: Batches | None) -> Callable[[Any, K
 
 
 def render_pictures(learner: Learner, data: Batches | None, state: Any, key: Key) -> Mapping[str, Any]:
-    """Return what the learner draws of its state and the first batch of the data."""
+    """Return what the learner draws of its state and a batch of the data, some of each kind."""
     if learner.render is None:
         return {}
-    batch = None if data is None else data.load(data.resident, next(data.once())[0])
-    return learner.render(state, batch, key)
+    return learner.render(state, None if data is None else data.batch_at(0), key)

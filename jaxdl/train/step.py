@@ -67,7 +67,8 @@ def gradient_learner(
         The Learner; its state is a TrainState. The step's metrics are those of the losses, and for each
         player (prefixed `name/` where there are several) loss, learning_rate (if the optimizer's state holds
         it, as with those of jaxdl.optim), grad_norm (before clipping), param_norm, update_ratio =
-        ‖update‖/‖params‖, and nonfinite or skipped (1 where the loss or gradient was not finite). The metrics of a player that rests on a step are NaN: not measured.
+        ‖update‖/‖params‖, and nonfinite or skipped (1 where the loss or gradient was not finite). The metrics
+        of a player that rests on a step are NaN: not measured.
 
     Raises:
         ValueError: for an option or a player out of range.

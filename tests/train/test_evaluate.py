@@ -66,8 +66,10 @@ def test_the_report_joins_the_means():
     assert set(metrics) == {"x", "size", "state"}
 
 
-def test_pictures_are_drawn_from_the_first_batch():
+def test_pictures_are_drawn_from_a_shuffled_batch():
     learner = learner_of(None, render=lambda state, batch, key: {"picture": batch["x"] + state})
-    pictures = render_pictures(learner, Batches({"x": VALUES}, 4), 1.0, jax.random.key(0))
-    np.testing.assert_allclose(pictures["picture"], VALUES[:4] + 1)
+    data = Batches({"x": VALUES}, 4)
+    pictures = render_pictures(learner, data, 1.0, jax.random.key(0))
+    np.testing.assert_allclose(pictures["picture"], data.batch_at(0)["x"] + 1)
+    assert not np.allclose(pictures["picture"], VALUES[:4] + 1)
     assert render_pictures(learner_of(None), None, 1.0, jax.random.key(0)) == {}

@@ -144,7 +144,7 @@ def test_a_run_that_dies_resumes_bit_for_bit(uninterrupted, tmp_path):
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
-def test_a_signal_saves_and_stops_and_the_same_call_goes_on(uninterrupted, tmp_path, signum):
+def test_a_signal_saves_and_stops_and_the_same_call_goes_on(uninterrupted, tmp_path, signum, capsys):
     before = signal.getsignal(signum)
     sent = []
 
@@ -161,7 +161,8 @@ def test_a_signal_saves_and_stops_and_the_same_call_goes_on(uninterrupted, tmp_p
         fit(signalled, tmp_path / "run", quiet=True)
     assert caught.value.signum == signum
     assert signal.getsignal(signum) == before
-    result = fit(whole, tmp_path / "run", quiet=True)
+    result = fit(whole, tmp_path / "run")
+    assert "going on from step 8" in capsys.readouterr().err  # and not from the start
     assert_identical(result.state, uninterrupted[0].state)
 
 
