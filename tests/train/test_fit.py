@@ -166,6 +166,28 @@ def test_a_signal_saves_and_stops_and_the_same_call_goes_on(uninterrupted, tmp_p
     assert_identical(result.state, uninterrupted[0].state)
 
 
+class Signalling:
+    """A source that sends SIGTERM when its twentieth example is read."""
+
+    def __init__(self):
+        self.reads = 0
+
+    def __len__(self):
+        return len(X)
+
+    def __getitem__(self, index):
+        self.reads += 1
+        if self.reads == 20:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return {"x": X[index], "y": SOURCE["y"][index]}
+
+
+def test_a_signal_between_evaluations_is_saved_as_well(tmp_path):
+    experiment = experiment_of(train=Batches(Signalling(), 8, seed=1, transform=noisy), eval_every=50)
+    with pytest.raises(Interrupted, match=r"interrupted at step (\d+); the last good checkpoint is of step \1"):
+        fit(experiment, tmp_path / "run", quiet=True)
+
+
 def test_a_finished_run_measures_again_and_takes_no_step(uninterrupted):
     result, workdir = uninterrupted
     again = fit(experiment_of(), workdir, quiet=True)
