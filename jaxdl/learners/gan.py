@@ -6,10 +6,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import linen as nn
 
-from jaxdl.data import Batches, to_float
+from jaxdl.data import Batches
 from jaxdl.metrics import frechet_distance
 from jaxdl.objectives import non_saturating_discriminator_loss, non_saturating_generator_loss
 from jaxdl.ops.pictures import image_grid
@@ -22,7 +23,8 @@ Penalty = Callable[[Callable[[Array], Array], Array, Array, Key], Array]
 
 def pixel_distance(samples: Array, data: Batches) -> dict[str, Array]:
     """Measure how far the means and covariances of the pixels of samples are from those of the data."""
-    real = to_float(jnp.asarray(data.source["image"]))
+    batches = [np.asarray(data.load(data.resident, item)["x"])[mask > 0] for item, mask in data.once()]
+    real = jnp.asarray(np.concatenate(batches))
     return {"frechet": frechet_distance(samples.reshape(len(samples), -1), real.reshape(len(real), -1))}
 
 
