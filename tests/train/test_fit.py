@@ -184,7 +184,8 @@ class Signalling:
 
 def test_a_signal_between_evaluations_is_saved_as_well(tmp_path):
     experiment = experiment_of(train=Batches(Signalling(), 8, seed=1, transform=noisy), eval_every=50)
-    with pytest.raises(Interrupted, match=r"interrupted at step (\d+); the last good checkpoint is of step \1"):
+    message = r"interrupted at step (\d+); the last good checkpoint is of step \1"
+    with pytest.raises(Interrupted, match=message):
         fit(experiment, tmp_path / "run", quiet=True)
 
 
