@@ -23,6 +23,7 @@ def with_rate(
     """
 
     def build(learning_rate: optax.ScalarOrSchedule, **kwargs: Any) -> optax.GradientTransformation:
+        """Make the optax optimizer of this name; its state holds the learning rate."""
         injected = optax.inject_hyperparams(lambda learning_rate: make(learning_rate, **kwargs))
         return injected(learning_rate=learning_rate)
 

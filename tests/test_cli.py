@@ -216,6 +216,26 @@ def test_flags_reach_jax_before_it_starts(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+def test_what_stands_in_the_environment_is_what_jax_reads(tmp_path):
+    """jax ignores names that it does not know: ask jax itself."""
+    code = (
+        "from jaxdl import cli; "
+        "flags = ['--platform', 'cpu', '--cpu-devices', '3']; "
+        "cli.prepare_backend(cli.make_parser().parse_args(['eval', 'W', *flags])); "
+        "import jax; config = jax.config; print(config.jax_compilation_cache_dir, "
+        "config.jax_persistent_cache_min_compile_time_secs, config.jax_platforms, jax.device_count())"
+    )
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**inherited, "XDG_CACHE_HOME": str(tmp_path)},
+        check=True,
+    )
+    assert done.stdout.split() == [str(tmp_path / "jaxdl" / "xla"), "0.0", "cpu", "3"]
+
+
 def test_a_platform_that_is_not_here_is_one_line(tmp_path):
     done = child("train", MLP, "--workdir", str(tmp_path / "w"), "--platform", "tpu", "--no-cache")
     assert done.returncode == 2

@@ -56,6 +56,7 @@ def test_pages_hold_the_objectives(tmp_path):
         ("import typing\nclass C(typing.NamedTuple):\n    x: int", ["C has no docstring"]),
         ("import dataclasses\n@dataclasses.dataclass\nclass C:\n    x: int", ["C has no docstring"]),
         ("import jax\n@jax.jit\ndef f(x):\n    return x", ["f has no docstring"]),
+        ("import jax\n@jax.custom_jvp\ndef f(x):\n    return x", ["f has no docstring"]),
         ('def f(x):\n    """Add."""', ["f has no Args:", "f has no Returns:"]),
         ('def f(x):\n    """Add.\n\n    Args:\n        x: a number.\n    """', ["f has no Returns:"]),
         (f'def f(x):\n    """Add.\n\n    {SECTIONS}"""', []),

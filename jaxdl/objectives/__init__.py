@@ -87,16 +87,6 @@ from jaxdl.objectives.likelihood import (
     normal_log_prob,
     normal_mixture_log_prior,
     normal_mixture_log_prob,
-    sample_bernoulli,
-    sample_categorical,
-    sample_discretized_logistic,
-    sample_discretized_logistic_mixture,
-    sample_laplace,
-    sample_logistic,
-    sample_multivariate_normal,
-    sample_normal,
-    sample_normal_mixture,
-    sample_standard_normal,
     standard_normal_log_prob,
 )
 from jaxdl.objectives.policy_gradient import (
@@ -111,6 +101,18 @@ from jaxdl.objectives.policy_gradient import (
     sac_temperature_loss,
 )
 from jaxdl.objectives.regularization import contractive_penalty, l1_penalty, l2_penalty, sparsity_kl_penalty
+from jaxdl.objectives.sampling import (
+    sample_bernoulli,
+    sample_categorical,
+    sample_discretized_logistic,
+    sample_discretized_logistic_mixture,
+    sample_laplace,
+    sample_logistic,
+    sample_multivariate_normal,
+    sample_normal,
+    sample_normal_mixture,
+    sample_standard_normal,
+)
 from jaxdl.objectives.supervised import (
     absolute_loss,
     cbow_loss,

@@ -200,27 +200,62 @@ def f_divergence(probs_p: Array, probs_q: Array, generator: Callable[[Array], Ar
 
 
 def kl_generator(t: Array) -> Array:
-    """Return f(t) = t log t, the generator of KL(P ‖ Q)."""
+    """Return f(t) = t log t, the generator of KL(P ‖ Q).
+
+    Args:
+        t: [...], ratios p/q.
+
+    Returns:
+        [...], f(t).
+    """
     return rel_entr(t, 1.0)
 
 
 def reverse_kl_generator(t: Array) -> Array:
-    """Return f(t) = −log t, the generator of KL(Q ‖ P)."""
+    """Return f(t) = −log t, the generator of KL(Q ‖ P).
+
+    Args:
+        t: [...], ratios p/q.
+
+    Returns:
+        [...], f(t).
+    """
     return -jnp.log(t)
 
 
 def squared_hellinger_generator(t: Array) -> Array:
-    """Return f(t) = (√t − 1)², a generator of the squared Hellinger distance Σ (√p − √q)²."""
+    """Return f(t) = (√t − 1)², a generator of the squared Hellinger distance Σ (√p − √q)².
+
+    Args:
+        t: [...], ratios p/q.
+
+    Returns:
+        [...], f(t).
+    """
     return (_sqrt(t) - 1) ** 2
 
 
 def squared_hellinger_affinity_generator(t: Array) -> Array:
-    """Return f(t) = 2 (1 − √t), which differs from (√t − 1)² by t − 1 and gives the same divergence."""
+    """Return f(t) = 2 (1 − √t), which differs from (√t − 1)² by t − 1 and gives the same divergence.
+
+    Args:
+        t: [...], ratios p/q.
+
+    Returns:
+        [...], f(t).
+    """
     return 2 * (1 - _sqrt(t))
 
 
 def total_variation_generator(t: Array) -> Array:
-    """Return f(t) = ½ |t − 1|, the generator of the total variation ½ Σ |p − q|."""
+    """Return f(t) = ½ |t − 1|, the generator of the total variation ½ Σ |p − q|.
+
+    Args:
+        t: [...], ratios p/q.
+
+    Returns:
+        [...], f(t).
+    """
     return 0.5 * (t - 1) * jnp.sign(t - 1)  # slope 0 where p = q; that of jnp.abs is 1
 
 
@@ -267,7 +302,18 @@ def mmd(x: Array, y: Array, kernel: Callable[[Array, Array], Array]) -> Array:
 
 
 def gaussian_kernel(x: Array, y: Array, *, bandwidth: float | Array = 1.0) -> Array:
-    """Return k(x, y) = exp(−‖x − y‖²/2h²) of two points [D], a scalar; h is the bandwidth."""
+    """Return the similarity of two points.
+
+    k(x, y) = exp(−‖x − y‖²/2h²)
+
+    Args:
+        x: [D].
+        y: [D].
+        bandwidth: scalar, h, in the units of x.
+
+    Returns:
+        A scalar in [0, 1].
+    """
     check_rank(1, x=x, y=y)
     check_same_shape(x=x, y=y)
     return jnp.exp(-0.5 * jnp.sum((x - y) ** 2) / bandwidth**2)

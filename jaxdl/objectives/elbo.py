@@ -7,11 +7,8 @@ import jax.numpy as jnp
 
 from jaxdl.objectives._check import check_rank, check_same_shape
 from jaxdl.objectives.divergence import entropy, kl_categorical, kl_normal
-from jaxdl.objectives.likelihood import (
-    categorical_log_prob,
-    importance_weighted_log_likelihood,
-    sample_normal,
-)
+from jaxdl.objectives.likelihood import categorical_log_prob, importance_weighted_log_likelihood
+from jaxdl.objectives.sampling import sample_normal
 from jaxdl.types import Array, Key
 
 

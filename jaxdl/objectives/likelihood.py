@@ -1,7 +1,7 @@
-"""Log-densities of one example, each with its sampler, and what is built on them.
+"""Log-densities of one example, and what is built on them.
 
 A density takes the arrays of ONE example, sums over all its axes and returns a scalar. Shapes must be equal:
-nothing is broadcast. A sampler `sample_<name>` takes a key and the parameters of `<name>_log_prob`.
+nothing is broadcast. The samplers are in `sampling`.
 """
 
 import math
@@ -13,7 +13,7 @@ import optax
 from jax.scipy.linalg import solve_triangular
 
 from jaxdl.objectives._check import check_rank, check_same_shape
-from jaxdl.types import Array, Key, PyTree
+from jaxdl.types import Array, PyTree
 
 _LOG_2PI = math.log(2 * math.pi)
 
@@ -34,11 +34,6 @@ def bernoulli_log_prob(x: Array, logits: Array) -> Array:
     return -optax.losses.sigmoid_binary_cross_entropy(logits, x).sum()
 
 
-def sample_bernoulli(key: Key, logits: Array) -> Array:
-    """Draw [...] zeros and ones, in the dtype of the logits."""
-    return jax.random.bernoulli(key, jax.nn.sigmoid(logits)).astype(logits.dtype)
-
-
 def categorical_log_prob(label: Array, logits: Array) -> Array:
     """Return the log-probability of class labels.
 
@@ -53,11 +48,6 @@ def categorical_log_prob(label: Array, logits: Array) -> Array:
     """
     check_same_shape(label=label, logits_of_one_class=logits[..., 0])
     return -optax.losses.softmax_cross_entropy_with_integer_labels(logits, label).sum()
-
-
-def sample_categorical(key: Key, logits: Array) -> Array:
-    """Draw [...] labels from logits [..., C]."""
-    return jax.random.categorical(key, logits)
 
 
 def normal_log_prob(x: Array, mean: Array, log_std: Array) -> Array:
@@ -77,20 +67,18 @@ def normal_log_prob(x: Array, mean: Array, log_std: Array) -> Array:
     return _normal(x, mean, log_std).sum()
 
 
-def sample_normal(key: Key, mean: Array, log_std: Array) -> Array:
-    """Draw μ + σ ε with ε ~ N(0, 1), [...], differentiable in both parameters."""
-    check_same_shape(mean=mean, log_std=log_std)
-    return mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape, mean.dtype)
-
-
 def standard_normal_log_prob(x: Array) -> Array:
-    """Return the log-density of N(0, I) at x [...], Σ −½ x² − ½ log 2π, a scalar in nats."""
+    """Return the log-density of N(0, I).
+
+    log p(x) = Σ −½ x² − ½ log 2π
+
+    Args:
+        x: [...].
+
+    Returns:
+        A scalar, in nats.
+    """
     return -0.5 * (x**2 + _LOG_2PI).sum()
-
-
-def sample_standard_normal(key: Key, shape: tuple[int, ...]) -> Array:
-    """Draw an array of this shape from N(0, I)."""
-    return jax.random.normal(key, shape)
 
 
 def laplace_log_prob(x: Array, mean: Array, log_scale: Array) -> Array:
@@ -111,12 +99,6 @@ def laplace_log_prob(x: Array, mean: Array, log_scale: Array) -> Array:
     return -(distance * jnp.exp(-log_scale) + log_scale + math.log(2)).sum()
 
 
-def sample_laplace(key: Key, mean: Array, log_scale: Array) -> Array:
-    """Draw [...] Laplace variables, differentiable in both parameters."""
-    check_same_shape(mean=mean, log_scale=log_scale)
-    return mean + jnp.exp(log_scale) * jax.random.laplace(key, mean.shape, mean.dtype)
-
-
 def logistic_log_prob(x: Array, mean: Array, log_scale: Array) -> Array:
     """Return the log-density of independent logistic variables.
 
@@ -133,12 +115,6 @@ def logistic_log_prob(x: Array, mean: Array, log_scale: Array) -> Array:
     check_same_shape(x=x, mean=mean, log_scale=log_scale)
     z = (x - mean) * jnp.exp(-log_scale)
     return (jax.nn.log_sigmoid(z) + jax.nn.log_sigmoid(-z) - log_scale).sum()
-
-
-def sample_logistic(key: Key, mean: Array, log_scale: Array) -> Array:
-    """Draw [...] logistic variables, differentiable in both parameters."""
-    check_same_shape(mean=mean, log_scale=log_scale)
-    return mean + jnp.exp(log_scale) * jax.random.logistic(key, mean.shape, mean.dtype)
 
 
 def discretized_logistic_log_prob(x: Array, mean: Array, log_scale: Array, bins: int) -> Array:
@@ -159,12 +135,6 @@ def discretized_logistic_log_prob(x: Array, mean: Array, log_scale: Array, bins:
     """
     check_same_shape(x=x, mean=mean, log_scale=log_scale)
     return _discretized_logistic(x, mean, log_scale, bins).sum()
-
-
-def sample_discretized_logistic(key: Key, mean: Array, log_scale: Array, bins: int) -> Array:
-    """Draw [...] logistic intensities and round them to the nearest of `bins` levels in [0, 1]."""
-    levels = bins - 1
-    return jnp.clip(jnp.round(sample_logistic(key, mean, log_scale) * levels) / levels, 0, 1)
 
 
 def discretized_logistic_mixture_log_prob(
@@ -190,15 +160,6 @@ def discretized_logistic_mixture_log_prob(
     return _mixture(logits, _discretized_logistic(x[..., None], means, log_scales, bins))
 
 
-def sample_discretized_logistic_mixture(
-    key: Key, logits: Array, means: Array, log_scales: Array, bins: int
-) -> Array:
-    """Draw [...] levels: a component per dimension, then a level from it."""
-    key_component, key_level = jax.random.split(key)
-    mean, log_scale = _draw_component(key_component, logits, means, log_scales)
-    return sample_discretized_logistic(key_level, mean, log_scale, bins)
-
-
 def normal_mixture_log_prob(x: Array, logits: Array, means: Array, log_stds: Array) -> Array:
     """Return the log-density of a mixture of normals per dimension.
 
@@ -219,12 +180,6 @@ def normal_mixture_log_prob(x: Array, logits: Array, means: Array, log_stds: Arr
     return _mixture(logits, _normal(x[..., None], means, log_stds))
 
 
-def sample_normal_mixture(key: Key, logits: Array, means: Array, log_stds: Array) -> Array:
-    """Draw [...] values: a component per dimension, then a value from it."""
-    key_component, key_value = jax.random.split(key)
-    return sample_normal(key_value, *_draw_component(key_component, logits, means, log_stds))
-
-
 def multivariate_normal_log_prob(x: Array, mean: Array, scale_tril: Array) -> Array:
     """Return the log-density of a normal vector with covariance L Lᵀ.
 
@@ -243,14 +198,6 @@ def multivariate_normal_log_prob(x: Array, mean: Array, scale_tril: Array) -> Ar
     check_same_shape(x=x, mean=mean, row_of_scale_tril=scale_tril[0])
     z = solve_triangular(scale_tril, x - mean, lower=True)
     return standard_normal_log_prob(z) - jnp.log(jnp.abs(jnp.diag(scale_tril))).sum()
-
-
-def sample_multivariate_normal(key: Key, mean: Array, scale_tril: Array) -> Array:
-    """Draw μ + L ε with ε ~ N(0, I), [D], differentiable in both parameters."""
-    check_rank(1, mean=mean)
-    check_rank(2, scale_tril=scale_tril)
-    check_same_shape(mean=mean, column_of_scale_tril=scale_tril[:, 0])
-    return mean + jnp.tril(scale_tril) @ jax.random.normal(key, mean.shape, mean.dtype)
 
 
 def bits_per_dim(nll: Array, num_dims: int) -> Array:
@@ -302,12 +249,28 @@ def map_penalty(params: PyTree, log_prior: Callable[[Array], Array]) -> Array:
 
 
 def normal_log_prior(theta: Array, *, std: float | Array) -> Array:
-    """Return the log-density of weights [...] under N(0, std²), a scalar: the prior behind L2."""
+    """Return the log-density of weights under N(0, σ²): the prior behind L2.
+
+    Args:
+        theta: [...], weights.
+        std: scalar, σ.
+
+    Returns:
+        A scalar, in nats.
+    """
     return normal_log_prob(theta, jnp.zeros_like(theta), jnp.full_like(theta, jnp.log(std)))
 
 
 def laplace_log_prior(theta: Array, *, scale: float | Array) -> Array:
-    """Return the log-density of weights [...] under Laplace(0, scale), a scalar: the prior behind L1."""
+    """Return the log-density of weights under Laplace(0, b): the prior behind L1.
+
+    Args:
+        theta: [...], weights.
+        scale: scalar, b.
+
+    Returns:
+        A scalar, in nats.
+    """
     return laplace_log_prob(theta, jnp.zeros_like(theta), jnp.full_like(theta, jnp.log(scale)))
 
 
@@ -357,10 +320,3 @@ def _mixture(logits: Array, log_probs: Array) -> Array:
 def _check_mixture(x: Array, **tables: Array) -> None:
     check_same_shape(**tables)
     check_same_shape(x=x, logits_of_one_component=tables["logits"][..., 0])
-
-
-def _draw_component(key: Key, logits: Array, means: Array, log_scales: Array) -> tuple[Array, Array]:
-    check_same_shape(logits=logits, means=means, log_scales=log_scales)
-    component = jax.random.categorical(key, logits)[..., None]
-    mean, log_scale = (jnp.take_along_axis(table, component, axis=-1) for table in (means, log_scales))
-    return mean[..., 0], log_scale[..., 0]

@@ -10,18 +10,34 @@ from jaxdl.types import Array, PyTree
 
 
 def l1_penalty(params: PyTree) -> Array:
-    """Return Σ |θ| over all leaves of a pytree, a scalar whose gradient is sign θ, 0 at 0.
+    """Return the sum of the absolute parameters.
+
+    Σ |θ|, whose gradient is sign θ, 0 at 0
 
     See Tibshirani, 1996.
+
+    Args:
+        params: a pytree of arrays.
+
+    Returns:
+        A scalar.
     """
     # jnp.abs has slope 1 at 0 and would push a weight that is zero away from it
     return sum(((theta * jnp.sign(theta)).sum() for theta in jax.tree.leaves(params)), start=jnp.zeros(()))
 
 
 def l2_penalty(params: PyTree) -> Array:
-    """Return ½ Σ θ² over all leaves of a pytree, a scalar whose gradient is θ.
+    """Return half the sum of the squared parameters.
+
+    ½ Σ θ², whose gradient is θ
 
     See Hoerl & Kennard, 1970. It is `map_penalty` under N(0, 1) less its constant.
+
+    Args:
+        params: a pytree of arrays.
+
+    Returns:
+        A scalar.
     """
     return sum((0.5 * (theta**2).sum() for theta in jax.tree.leaves(params)), start=jnp.zeros(()))
 

@@ -85,7 +85,7 @@ def lambda_returns(r_t: Array, discount_t: Array, v_t: Array, lambda_: float | A
     check_rank(1, r_t=r_t, discount_t=discount_t, v_t=v_t)
     check_rank(0, lambda_=lambda_)
     check_same_shape(r_t=r_t, discount_t=discount_t, v_t=v_t)
-    return _backward(r_t + discount_t * (1 - lambda_) * v_t, discount_t * lambda_, v_t[-1])
+    return _backward(r_t + discount_t * (1 - lambda_) * v_t, discount_t, v_t[-1], lambda_)
 
 
 def gae(
@@ -119,21 +119,26 @@ def gae(
     check_rank(0, lambda_=lambda_)
     check_same_shape(r_t=r_t, discount_t=discount_t, v_tm1=v_tm1, v_t=v_t)
     delta_t = r_t + discount_t * v_t - v_tm1
-    decay_t = discount_t * lambda_
     if truncated_t is not None:
         check_same_shape(r_t=r_t, truncated_t=truncated_t)
-        decay_t = decay_t * (1 - truncated_t)
-    return _backward(delta_t, decay_t, 0.0)
+        discount_t = discount_t * (1 - truncated_t)
+    return _backward(delta_t, discount_t, 0.0, lambda_)
 
 
-def _backward(a: Array, b: Array, end: float | Array) -> Array:
-    """Solve xₜ = aₜ + bₜxₜ₊₁ from the end, with one multiplication and one addition per step in the loop."""
-    return jax.lax.scan(_step_back, jnp.asarray(end, jnp.result_type(a, b, end)), (a, b), reverse=True)[1]
+def _backward(a: Array, b: Array, end: float | Array, decay: float | Array = 1.0) -> Array:
+    """Solve xₜ = aₜ + bₜ·decay·xₜ₊₁ from the end.
+
+    The decay stays inside the loop, where it costs nothing: before it, it would take a pass over memory.
+    """
+    dtype = jnp.result_type(a, b, end, decay)
+    carry = jnp.asarray(end, dtype), jnp.asarray(decay, dtype)
+    return jax.lax.scan(_step_back, carry, (a, b), reverse=True)[1]
 
 
-def _step_back(x: Array, ab: tuple[Array, Array]) -> tuple[Array, Array]:
-    a, b = ab
-    return a + b * x, a + b * x
+def _step_back(carry: tuple[Array, Array], ab: tuple[Array, Array]) -> tuple[tuple[Array, Array], Array]:
+    (x, decay), (a, b) = carry, ab
+    x = a + b * (decay * x)
+    return (x, decay), x
 
 
 def td_error(v_tm1: Array, r_t: Array, discount_t: Array, v_t: Array) -> Array:

@@ -26,6 +26,9 @@ from jaxdl.objectives.likelihood import (
     normal_log_prob,
     normal_mixture_log_prior,
     normal_mixture_log_prob,
+    standard_normal_log_prob,
+)
+from jaxdl.objectives.sampling import (
     sample_bernoulli,
     sample_categorical,
     sample_discretized_logistic,
@@ -36,7 +39,6 @@ from jaxdl.objectives.likelihood import (
     sample_normal,
     sample_normal_mixture,
     sample_standard_normal,
-    standard_normal_log_prob,
 )
 
 BINS = 5
