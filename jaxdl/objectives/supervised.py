@@ -222,12 +222,12 @@ def dice_loss(logits: Array, target: Array, smooth: float = 1.0) -> Array:
     return 1 - (2 * (p * target).sum() + smooth) / (p.sum() + jnp.sum(target) + smooth)
 
 
-def iou_loss(logits: Array, target: Array, smooth: float = 1.0) -> Array:
+def jaccard_loss(logits: Array, target: Array, smooth: float = 1.0) -> Array:
     """Compare a predicted mask with the true one by intersection over union (Jaccard's index).
 
     1 − (Σᵢ pᵢyᵢ + s) / (Σᵢ pᵢ + Σᵢ yᵢ − Σᵢ pᵢyᵢ + s), p = σ(l)
 
-    See Rahman & Wang, 2016. For boxes there is `giou_loss`.
+    See Rahman & Wang, 2016. For boxes there is `iou_loss`.
 
     Args:
         logits: [...], mask logits of one class.
@@ -243,13 +243,31 @@ def iou_loss(logits: Array, target: Array, smooth: float = 1.0) -> Array:
     return 1 - (intersection + smooth) / (p.sum() + jnp.sum(target) - intersection + smooth)
 
 
+def iou_loss(box: Array, target: Array) -> Array:
+    """Compare two boxes by their intersection over union.
+
+    1 − |A ∩ B|/|A ∪ B|, without a gradient where they do not meet; see `giou_loss`
+
+    See Yu et al., 2016 (arXiv:1608.01471). Corners given in the wrong order are swapped, and the ratio of two
+    empty areas counts as zero.
+
+    Args:
+        box: [4], predicted box, x1, y1, x2, y2.
+        target: [4], true box.
+
+    Returns:
+        A scalar in [0, 1].
+    """
+    intersection, union, _ = _areas(box, target)
+    return 1 - _ratio(intersection, union)
+
+
 def giou_loss(box: Array, target: Array) -> Array:
     """Compare two boxes by their generalised intersection over union.
 
     1 − GIoU, GIoU = |A ∩ B|/|A ∪ B| − (|C| − |A ∪ B|)/|C|, C the smallest box around both
 
-    See Rezatofighi et al., 2019 (arXiv:1902.09630). Corners given in the wrong order are swapped, and a
-    ratio of two empty areas counts as zero.
+    See Rezatofighi et al., 2019 (arXiv:1902.09630). Degenerate boxes count as in `iou_loss`.
 
     Args:
         box: [4], predicted box, x1, y1, x2, y2.
@@ -258,6 +276,12 @@ def giou_loss(box: Array, target: Array) -> Array:
     Returns:
         A scalar in [0, 2].
     """
+    intersection, union, hull = _areas(box, target)
+    return 1 - _ratio(intersection, union) + _ratio(hull - union, hull)
+
+
+def _areas(box: Array, target: Array) -> tuple[Array, Array, Array]:
+    """Measure the intersection, the union, and the smallest box around two boxes."""
     check_rank(1, box=box, target=target)
     check_same_shape(box=box, target=target)
     low_a, high_a = jnp.minimum(box[:2], box[2:]), jnp.maximum(box[:2], box[2:])
@@ -265,8 +289,7 @@ def giou_loss(box: Array, target: Array) -> Array:
     area = lambda low, high: jnp.prod(jax.nn.relu(high - low))
     intersection = area(jnp.maximum(low_a, low_b), jnp.minimum(high_a, high_b))
     union = area(low_a, high_a) + area(low_b, high_b) - intersection
-    hull = area(jnp.minimum(low_a, low_b), jnp.maximum(high_a, high_b))
-    return 1 - _ratio(intersection, union) + _ratio(hull - union, hull)
+    return intersection, union, area(jnp.minimum(low_a, low_b), jnp.maximum(high_a, high_b))
 
 
 def _ratio(part: Array, whole: Array) -> Array:

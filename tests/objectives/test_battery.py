@@ -23,6 +23,13 @@ LOGITS = [0.3, -1.2, 0.8, 0.1]
 HUGE = [1e4, -1e4, 0.0, 1e4]
 REVERSED = [-1e4, 1e4, 1e4, 0.0]
 ZEROS, ONES = [0.0] * 4, [1.0] * 4
+BOXES = (
+    ([0.0, 0.0, 2.0, 1.0], [1.0, 0.5, 3.0, 2.0]),
+    (ZEROS, ZEROS),
+    (HUGE, REVERSED),
+    (ZEROS, [0.0, 0.0, 1.0, 1.0]),
+    ([0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 2.0, 0.0]),
+)
 BITS = [0.0, 1.0, 1.0, 0.0]
 PROBS, SPARSE = [0.1, 0.2, 0.3, 0.4], [0.0, 0.5, 0.0, 0.5]
 TABLE, SPARSE_TABLE = [[0.1, 0.2], [0.3, 0.4]], [[0.0, 0.5], [0.0, 0.5]]
@@ -158,14 +165,9 @@ ROWS = {
     "smooth_labels": row((PROBS,), (SPARSE,)),
     "distillation_loss": row((LOGITS, ZEROS), (HUGE, REVERSED), (REVERSED, HUGE)),
     "dice_loss": row((LOGITS, BITS), (HUGE, BITS), ([-1e4] * 4, ZEROS), any_rank=True),
-    "iou_loss": row((LOGITS, BITS), (HUGE, BITS), ([-1e4] * 4, ZEROS), any_rank=True),
-    "giou_loss": row(
-        ([0.0, 0.0, 2.0, 1.0], [1.0, 0.5, 3.0, 2.0]),
-        (ZEROS, ZEROS),
-        (HUGE, REVERSED),
-        (ZEROS, [0.0, 0.0, 1.0, 1.0]),
-        ([0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 2.0, 0.0]),
-    ),
+    "jaccard_loss": row((LOGITS, BITS), (HUGE, BITS), ([-1e4] * 4, ZEROS), any_rank=True),
+    "iou_loss": row(*BOXES),
+    "giou_loss": row(*BOXES),
     "ctc_loss": row(
         ([[*LOGITS], [*LOGITS], [*LOGITS]], [1, 3], [True, True, True], [True, False]),
         ([HUGE, REVERSED, HUGE], [1, 1], [True, True, True], [True, True]),

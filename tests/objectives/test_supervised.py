@@ -139,10 +139,10 @@ def test_overlap_losses_count_pixels():
     target = np.float32([[1, 1, 0], [1, 0, 0]])
     logits = 1e4 * np.float32([[1, -1, -1], [1, 1, -1]])  # overlap 2, union 4, areas 3 and 3
     np.testing.assert_allclose(objectives.dice_loss(logits, target, smooth=0.5), 1 - 4.5 / 6.5, rtol=1e-6)
-    np.testing.assert_allclose(objectives.iou_loss(logits, target, smooth=0.5), 1 - 2.5 / 4.5, rtol=1e-6)
+    np.testing.assert_allclose(objectives.jaccard_loss(logits, target, smooth=0.5), 1 - 2.5 / 4.5, rtol=1e-6)
 
 
-@pytest.mark.parametrize("loss", [objectives.dice_loss, objectives.iou_loss])
+@pytest.mark.parametrize("loss", [objectives.dice_loss, objectives.jaccard_loss])
 def test_overlap_losses_of_empty_and_soft_masks(loss):
     assert loss(jnp.full((2, 2), -1e4), jnp.zeros((2, 2))) == 0
     check_gradient(lambda logits: loss(logits, MULTI_LABELS), LOGITS)
@@ -151,24 +151,25 @@ def test_overlap_losses_of_empty_and_soft_masks(loss):
 
 
 def count_cells(box, target):
-    """Return 1 − GIoU of boxes with integer corners by counting unit cells."""
+    """Return 1 − IoU and 1 − GIoU of boxes with integer corners by counting unit cells."""
     x, y = np.meshgrid(np.arange(10), np.arange(10))
     inside = lambda x1, y1, x2, y2: (x1 <= x) & (x < x2) & (y1 <= y) & (y < y2)
     a, b = inside(*box), inside(*target)
     hull = inside(*np.minimum(box, target)[:2], *np.maximum(box, target)[2:])
     union = (a | b).sum()
-    return 1 - (a & b).sum() / union + (hull.sum() - union) / hull.sum()
+    iou = (a & b).sum() / union
+    return 1 - iou, 1 - iou + (hull.sum() - union) / hull.sum()
 
 
-def test_giou_loss_counts_cells():
+@pytest.mark.parametrize(("index", "loss"), enumerate([objectives.iou_loss, objectives.giou_loss]))
+def test_box_losses_count_cells(index, loss):
     low = RNG.integers(0, 5, (40, 2, 2))
     boxes = np.concatenate([low, low + RNG.integers(1, 6, (40, 2, 2))], axis=-1)
-    value = jax.vmap(objectives.giou_loss)(np.float32(boxes[:, 0]), np.float32(boxes[:, 1]))
-    np.testing.assert_allclose(value, [count_cells(*pair) for pair in boxes], rtol=1e-5, atol=1e-6)
+    value = jax.vmap(loss)(np.float32(boxes[:, 0]), np.float32(boxes[:, 1]))
+    expected = [count_cells(*pair)[index] for pair in boxes]
+    np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6)
     swapped = np.float32(boxes[:, 0][:, [2, 1, 0, 3]])
-    np.testing.assert_allclose(
-        jax.vmap(objectives.giou_loss)(swapped, np.float32(boxes[:, 1])), value, rtol=1e-6
-    )
+    np.testing.assert_allclose(jax.vmap(loss)(swapped, np.float32(boxes[:, 1])), value, rtol=1e-6)
 
 
 def test_giou_loss_pulls_distant_boxes_together():
@@ -179,9 +180,10 @@ def test_giou_loss_pulls_distant_boxes_together():
     assert grad[0] + grad[2] < 0  # a step to the right
 
 
+@pytest.mark.parametrize("loss", [objectives.iou_loss, objectives.giou_loss])
 @pytest.mark.parametrize("target", [[1.0, 1, 1, 1], [0, 1, 2, 1], [3, 0, 5, 2]])
-def test_giou_loss_of_degenerate_boxes_is_finite(target):
-    value, grad = jax.value_and_grad(objectives.giou_loss)(jnp.ones(4), jnp.array(target))
+def test_box_losses_of_degenerate_boxes_are_finite(target, loss):
+    value, grad = jax.value_and_grad(loss)(jnp.ones(4), jnp.array(target))
     assert 0 <= value <= 2
     assert np.isfinite(grad).all()
 
