@@ -161,7 +161,7 @@ def count_cells(box, target):
     return 1 - iou, 1 - iou + (hull.sum() - union) / hull.sum()
 
 
-@pytest.mark.parametrize(("index", "loss"), enumerate([objectives.iou_loss, objectives.giou_loss]))
+@pytest.mark.parametrize(("index", "loss"), list(enumerate([objectives.iou_loss, objectives.giou_loss])))
 def test_box_losses_count_cells(index, loss):
     low = RNG.integers(0, 5, (40, 2, 2))
     boxes = np.concatenate([low, low + RNG.integers(1, 6, (40, 2, 2))], axis=-1)
