@@ -35,8 +35,7 @@ class Checkpoints:
         import orbax.checkpoint as ocp  # imported here: it takes longer than a small run's first step
 
         def value(metrics: Mapping[str, float] | None) -> float:
-            worst = float("-inf") if maximize else float("inf")
-            return worst if metrics is None else metrics.get(monitor, worst)
+            return (metrics or {}).get(monitor, float("-inf") if maximize else float("inf"))
 
         policies = ocp.checkpoint_managers
         self._args = ocp.args
@@ -70,9 +69,7 @@ class Checkpoints:
         """Copy the state to the host and write it in the background; a checkpoint of this step stays."""
         if self._manager is None or step in self.steps:
             return
-        self._manager.save(
-            step, args=self._args.StandardSave(state), metrics=None if metrics is None else dict(metrics)
-        )
+        self._manager.save(step, args=self._args.StandardSave(state), metrics=dict(metrics or {}))
 
     def restore(self, like: Any, step: int) -> Any:
         """Read the state of a step back, every leaf checked for its place, shape and dtype.
