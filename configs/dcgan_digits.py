@@ -4,7 +4,7 @@ Paper: Radford, Metz & Chintala, Unsupervised Representation Learning with DCGAN
 Data: scikit-learn's digits, 8x8, or an image set of TFDS
 Command: jaxdl train configs/dcgan_digits.py
 Time: 1 min on 2 cores
-Expected: Fréchet distance of pixels <= 0.6 to the test digits
+Expected: Fréchet distance of pixels <= 0.5 to the test digits
 """
 
 from jaxdl import optim
