@@ -31,6 +31,7 @@ ALLOWED = {
 PURE = {"chex", "jax", "numpy", "optax", *sys.stdlib_module_names}  # what objectives and ops may use
 NEVER = {"configs", "tests", "benchmarks", "tensorflow", "torch"}
 MAX_LINES = 400
+PRIVATE = "jax." + "_src"  # spelled apart, so that a search for it finds breaches only
 
 
 def imported(source, module):
@@ -103,8 +104,8 @@ def test_imports_follow_the_arrows(module, path):
         ("jaxdl.types", "from jaxdl.errors import InputError"),
         ("jaxdl.cli", "import configs.vae_digits"),
         ("jaxdl.data.tfds", "import tensorflow as tf"),
-        ("jaxdl.train.step", "from jax._src import core"),
-        ("jaxdl.train.step", "import jax\njax._src.core"),
+        ("jaxdl.train.step", f"from {PRIVATE} import core"),
+        ("jaxdl.train.step", f"import jax\n{PRIVATE}.core"),
         ("jaxdl.train.step", "\n" * (MAX_LINES + 1)),
     ],
 )

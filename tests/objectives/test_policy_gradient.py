@@ -13,7 +13,7 @@ RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(size=4).astype(np.float32)
 
 
-def close(value, expected):
+def assert_close(value, expected):
     np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -26,8 +26,8 @@ def slope(f, x, step=1e-5):
 
 def test_policy_gradient_loss():
     value, grads = jax.jit(jax.value_and_grad(objectives.policy_gradient_loss, (0, 2)))(LOGITS, 1, -2.5)
-    close(value, 2.5 * log_softmax(LOGITS)[1])
-    close(grads[0], -2.5 * (softmax(LOGITS) - np.eye(4)[1]))
+    assert_close(value, 2.5 * log_softmax(LOGITS)[1])
+    assert_close(grads[0], -2.5 * (softmax(LOGITS) - np.eye(4)[1]))
     assert grads[1] == 0
 
 
@@ -37,7 +37,7 @@ def test_gaussian_policy_gradient_loss():
     value, grads = jax.jit(jax.value_and_grad(objectives.gaussian_policy_gradient_loss, (0, 1, 2, 3)))(
         mean, log_std, action, 1.5
     )
-    close(value, loss(mean, log_std))
+    assert_close(value, loss(mean, log_std))
     np.testing.assert_allclose(grads[0], slope(lambda m: loss(m, log_std), mean), rtol=1e-4)
     np.testing.assert_allclose(grads[1], slope(lambda s: loss(mean, s), log_std), rtol=1e-4)
     np.testing.assert_array_equal(grads[2], 0)
@@ -109,8 +109,8 @@ def test_reinforce_over_all_trajectories():
 def test_ppo_clip_loss_by_hand(ratio, advantage, expected, slope_in_log_ratio):
     loss = lambda *args: objectives.ppo_clip_loss(*args, epsilon=0.2)
     value, grads = jax.value_and_grad(loss, (0, 1))(jnp.log(ratio), advantage)
-    close(value, expected)
-    close(grads[0], slope_in_log_ratio)
+    assert_close(value, expected)
+    assert_close(grads[0], slope_in_log_ratio)
     assert grads[1] == 0
 
 
@@ -122,9 +122,9 @@ def test_ppo_clip_loss_survives_an_overflowing_ratio():
 
 
 def test_entropy_bonuses():
-    close(objectives.entropy_bonus(LOGITS), entr(softmax(LOGITS)).sum())
+    assert_close(objectives.entropy_bonus(LOGITS), entr(softmax(LOGITS)).sum())
     log_std = np.float32([-0.5, 0.2, 1.0])
-    close(objectives.gaussian_entropy_bonus(log_std), norm(0, np.exp(log_std)).entropy().sum())
+    assert_close(objectives.gaussian_entropy_bonus(log_std), norm(0, np.exp(log_std)).entropy().sum())
 
 
 def test_deterministic_policy_gradient_is_the_chain_rule():
@@ -133,8 +133,8 @@ def test_deterministic_policy_gradient_is_the_chain_rule():
     q = lambda a: -((a - c) ** 2).sum()
     w = jnp.float32(RNG.normal(size=(2, 3)))
     loss = lambda w: objectives.deterministic_policy_gradient_loss(w @ s, jax.grad(q)(w @ s))
-    close(jax.grad(loss)(w), -slope(lambda w: -((w @ np.array(s) - np.array(c)) ** 2).sum(), w))
-    close(loss(w), 2 * ((w @ s - c) ** 2).sum())
+    assert_close(jax.grad(loss)(w), -slope(lambda w: -((w @ np.array(s) - np.array(c)) ** 2).sum(), w))
+    assert_close(loss(w), 2 * ((w @ s - c) ** 2).sum())
     with pytest.raises(AssertionError, match="vmap"):
         objectives.deterministic_policy_gradient_loss(w @ s, jnp.ones(1))
 
@@ -142,18 +142,18 @@ def test_deterministic_policy_gradient_is_the_chain_rule():
 def test_sac_terms_by_hand():
     q = jnp.array([3.0, 2.0])
     value, grads = jax.value_and_grad(objectives.sac_actor_loss, (0, 1, 2))(-1.5, q, 0.2)
-    close(value, 0.2 * -1.5 - 2)
-    close(np.append(grads[0], grads[1]), [0.2, 0, -1])
+    assert_close(value, 0.2 * -1.5 - 2)
+    assert_close(np.append(grads[0], grads[1]), [0.2, 0, -1])
     assert grads[2] == 0
 
     value, grads = jax.value_and_grad(objectives.sac_target, (2, 3, 4))(1.0, 0.9, q, -1.5, 0.2)
-    close(value, 1 + 0.9 * (2 + 0.3))
+    assert_close(value, 1 + 0.9 * (2 + 0.3))
     np.testing.assert_array_equal(np.hstack([*grads]), 0)
-    close(objectives.sac_target(1.0, 0.0, q, -1.5, 0.2), 1)
+    assert_close(objectives.sac_target(1.0, 0.0, q, -1.5, 0.2), 1)
 
     value, grads = jax.value_and_grad(objectives.sac_temperature_loss, (0, 1))(0.5, -1.5, -2.0)
-    close(value, 1.75)
-    close(grads, (3.5, 0))  # the entropy 1.5 is above its target −2: descent lowers the temperature
+    assert_close(value, 1.75)
+    assert_close(grads, (3.5, 0))  # the entropy 1.5 is above its target −2: descent lowers the temperature
 
 
 def test_sac_actor_reaches_the_boltzmann_policy():

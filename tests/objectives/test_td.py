@@ -14,7 +14,7 @@ DISCOUNTS[4] = 0  # one termination inside the stream
 STREAM = (REWARDS, DISCOUNTS, NEXT_VALUES)
 
 
-def close(value, expected):
+def assert_close(value, expected):
     np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -24,8 +24,8 @@ def close(value, expected):
 def test_discounted_returns_by_hand():
     # ‼ RL01: G = Σₖ γᵏ r; here 1 + ½·2 + ¼·4 + ⅛·8, and so on backwards.
     r_t, discount_t = jnp.array([1.0, 2.0, 4.0]), jnp.full(3, 0.5)
-    close(objectives.discounted_returns(r_t, discount_t, 8.0), [4, 6, 8])
-    close(objectives.discounted_returns(r_t, jnp.array([0.5, 0, 0.5]), 8.0), [2, 2, 8])
+    assert_close(objectives.discounted_returns(r_t, discount_t, 8.0), [4, 6, 8])
+    assert_close(objectives.discounted_returns(r_t, jnp.array([0.5, 0, 0.5]), 8.0), [2, 2, 8])
 
 
 def n_step_loop(n):
@@ -42,7 +42,7 @@ def n_step_loop(n):
 @pytest.mark.parametrize("n", [1, 2, 5, T, T + 3])
 def test_n_step_returns_walk_forward(n):
     returns = jax.jit(objectives.n_step_returns, static_argnames="n")(*STREAM, n=n)
-    close(returns, n_step_loop(n))
+    assert_close(returns, n_step_loop(n))
 
 
 def test_n_step_returns_count_at_least_one_reward():
@@ -55,13 +55,13 @@ def test_lambda_returns_mix_n_step_returns(lambda_):
     # The forward view: (1 − λ) Σₙ λⁿ⁻¹ Gⁿ, and all the remaining weight on the longest return.
     mixed = sum((1 - lambda_) * lambda_ ** (n - 1) * n_step_loop(n) for n in range(1, 400))
     returns = jax.jit(objectives.lambda_returns)(*STREAM, lambda_=lambda_)
-    close(returns, mixed if lambda_ < 1 else n_step_loop(T))
+    assert_close(returns, mixed if lambda_ < 1 else n_step_loop(T))
 
 
 def test_lambda_returns_at_the_ends_of_lambda():
-    close(objectives.lambda_returns(*STREAM, 0.0), REWARDS + DISCOUNTS * NEXT_VALUES)
+    assert_close(objectives.lambda_returns(*STREAM, 0.0), REWARDS + DISCOUNTS * NEXT_VALUES)
     monte_carlo = objectives.discounted_returns(REWARDS, DISCOUNTS, NEXT_VALUES[-1])
-    close(objectives.lambda_returns(*STREAM, 1.0), monte_carlo)
+    assert_close(objectives.lambda_returns(*STREAM, 1.0), monte_carlo)
 
 
 def gae_loop(lambda_, truncated):
@@ -84,23 +84,23 @@ def test_gae_sums_errors_forward(lambda_, truncated):
     truncated_t = np.isin(np.arange(T), truncated)
     gae = jax.jit(objectives.gae)
     advantages = gae(REWARDS, DISCOUNTS, VALUES, NEXT_VALUES, lambda_, truncated_t)
-    close(advantages, gae_loop(lambda_, truncated_t))
-    close(gae(REWARDS, DISCOUNTS, VALUES, NEXT_VALUES, lambda_, np.float32(truncated_t)), advantages)
+    assert_close(advantages, gae_loop(lambda_, truncated_t))
+    assert_close(gae(REWARDS, DISCOUNTS, VALUES, NEXT_VALUES, lambda_, np.float32(truncated_t)), advantages)
     if not truncated:
-        close(gae(REWARDS, DISCOUNTS, VALUES, NEXT_VALUES, lambda_), advantages)
+        assert_close(gae(REWARDS, DISCOUNTS, VALUES, NEXT_VALUES, lambda_), advantages)
 
 
 def test_gae_of_chained_values_completes_to_lambda_returns():
     values = np.append(VALUES, NEXT_VALUES[-1])
     advantages = objectives.gae(REWARDS, DISCOUNTS, values[:-1], values[1:], 0.8)
-    close(advantages + values[:-1], objectives.lambda_returns(REWARDS, DISCOUNTS, values[1:], 0.8))
+    assert_close(advantages + values[:-1], objectives.lambda_returns(REWARDS, DISCOUNTS, values[1:], 0.8))
 
 
 def test_truncation_bootstraps_and_termination_does_not():
     r_t, v_tm1, v_t = jnp.array([1.0, 1.0]), jnp.array([10.0, 30.0]), jnp.array([20.0, 40.0])
     cut = jnp.array([1.0, 0.0])
-    close(objectives.gae(r_t, jnp.array([0.5, 0.5]), v_tm1, v_t, 1.0, cut), [1 + 10 - 10, 1 + 20 - 30])
-    close(objectives.gae(r_t, jnp.array([0.0, 0.5]), v_tm1, v_t, 1.0), [1 - 10, 1 + 20 - 30])
+    assert_close(objectives.gae(r_t, jnp.array([0.5, 0.5]), v_tm1, v_t, 1.0, cut), [1 + 10 - 10, 1 + 20 - 30])
+    assert_close(objectives.gae(r_t, jnp.array([0.0, 0.5]), v_tm1, v_t, 1.0), [1 - 10, 1 + 20 - 30])
 
 
 def test_sequences_are_differentiable_and_map():
@@ -108,15 +108,17 @@ def test_sequences_are_differentiable_and_map():
     grad = jax.grad(lambda r: objectives.lambda_returns(r, DISCOUNTS, NEXT_VALUES, 0.5)[0])(
         jnp.array(REWARDS)
     )
-    close(grad, np.cumprod(np.append(1, 0.5 * DISCOUNTS[:-1])))
+    assert_close(grad, np.cumprod(np.append(1, 0.5 * DISCOUNTS[:-1])))
     batch = jax.tree.map(lambda x: jnp.stack([x, 2 * x]), (REWARDS, VALUES, NEXT_VALUES))
     advantages = jax.vmap(lambda r, v, w: objectives.gae(r, DISCOUNTS, v, w, 0.7))(*batch)
-    close(advantages, np.outer([1, 2], gae_loop(0.7, np.zeros(T))))
+    assert_close(advantages, np.outer([1, 2], gae_loop(0.7, np.zeros(T))))
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.float16])
 def test_sequences_take_rewards_of_other_types(dtype):
-    close(objectives.discounted_returns(np.arange(3).astype(dtype), DISCOUNTS[:3], 1.0), [3.249, 3.61, 2.9])
+    assert_close(
+        objectives.discounted_returns(np.arange(3).astype(dtype), DISCOUNTS[:3], 1.0), [3.249, 3.61, 2.9]
+    )
 
 
 def test_a_wrong_shape_names_vmap():
@@ -151,9 +153,9 @@ ERRORS = {
 def test_action_value_errors(name, discount):
     rest, bootstrap = ERRORS[name]
     error = lambda q_tm1, *rest: getattr(objectives, name)(q_tm1, 1, 10.0, discount, *rest)
-    close(jax.jit(error)(Q_TM1, *rest), 10 + discount * bootstrap - 2)
-    close(jax.grad(error)(Q_TM1, *rest), [0, -1, 0])
-    close(jax.grad(error, 1)(Q_TM1, *rest), 0)  # the target is held constant
+    assert_close(jax.jit(error)(Q_TM1, *rest), 10 + discount * bootstrap - 2)
+    assert_close(jax.grad(error)(Q_TM1, *rest), [0, -1, 0])
+    assert_close(jax.grad(error, 1)(Q_TM1, *rest), 0)  # the target is held constant
 
 
 @pytest.mark.parametrize("name", ERRORS)
@@ -179,7 +181,7 @@ def test_action_value_errors_name_what_only_one_of_them_takes():
 
 
 def test_td_error():
-    close(objectives.td_error(1.0, 10.0, 0.5, 4.0), 11)
+    assert_close(objectives.td_error(1.0, 10.0, 0.5, 4.0), 11)
     assert jax.grad(objectives.td_error, (0, 1, 2, 3))(1.0, 10.0, 0.5, 4.0) == (-1, 0, 0, 0)
 
 
@@ -232,7 +234,7 @@ def test_categorical_q_learning_projects_between_different_atoms():
     loss = lambda logits: objectives.categorical_q_learning_loss(
         atoms_tm1, logits, 0, 0.0, 1.0, atoms_t, logits_t
     )
-    close(0.25 - jax.grad(loss)(jnp.zeros((1, 4)))[0], [0.25 + 0.375, 0.125, 0, 0.25])
+    assert_close(0.25 - jax.grad(loss)(jnp.zeros((1, 4)))[0], [0.25 + 0.375, 0.125, 0, 0.25])
 
 
 # --- dynamic programming
@@ -288,9 +290,9 @@ def solve(P, R, discount, policy):
 def test_policy_value_is_the_fixed_point_of_the_backup():
     P, R, policy = random_mdp()
     v = solve(P, R, 0.9, policy).astype(np.float32)
-    close(objectives.bellman_backup(P, R, 0.9, v, policy), v)
+    assert_close(objectives.bellman_backup(P, R, 0.9, v, policy), v)
     q = objectives.action_values(P, R, 0.9, v)
-    close((policy * q).sum(1), v)
+    assert_close((policy * q).sum(1), v)
 
 
 def test_policy_iteration_ends_where_value_iteration_only_approaches():
@@ -304,7 +306,7 @@ def test_policy_iteration_ends_where_value_iteration_only_approaches():
         actions = greedy
         v = solve(P, R, 0.9, np.eye(3)[actions])
     assert sweep < 8
-    close(objectives.bellman_optimality_backup(P, R, 0.9, jnp.float32(v)), v)
+    assert_close(objectives.bellman_optimality_backup(P, R, 0.9, jnp.float32(v)), v)
 
     u, w = RNG.normal(size=(2, 6)).astype(np.float32)
     backed_up = [objectives.bellman_optimality_backup(P, R, 0.9, x) for x in (u, w)]
@@ -316,7 +318,7 @@ def test_policy_iteration_ends_where_value_iteration_only_approaches():
         jnp.zeros(1),
         10,
     )
-    close(2 - one, [2 * 0.5**10])
+    assert_close(2 - one, [2 * 0.5**10])
 
 
 def test_backups_check_their_tables():
