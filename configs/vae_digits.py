@@ -12,10 +12,8 @@ Expected: ELBO >= -19 nats on the test digits; >= -104 on MNIST's, dynamically b
 from functools import partial
 from typing import Literal
 
-import jax
-
 from jaxdl import optim
-from jaxdl.data import Batches, ImageSet, images, to_float
+from jaxdl.data import Batches, ImageSet, images, preprocess, to_float
 from jaxdl.learners import vae
 from jaxdl.nets.vae import BernoulliDecoder, Encoder
 from jaxdl.train import Experiment, Options
@@ -27,8 +25,8 @@ TINY = {"hidden": (32,), "latent_dim": 4, "batch_size": 32, "learning_rate": 3e-
 def binarized(key: Key, example: dict[str, Array], dynamic: bool) -> dict[str, Array]:
     """Set each pixel to 0 or 1: at the threshold 1/2, or at random with its brightness as probability."""
     brightness = to_float(example["image"])
-    threshold = jax.random.uniform(key, brightness.shape) if dynamic else 0.5
-    return {"x": (brightness > threshold).astype(brightness.dtype)}
+    x = preprocess.binarize(key, brightness) if dynamic else (brightness > 0.5).astype(brightness.dtype)
+    return {"x": x}
 
 
 def vae_digits(

@@ -65,9 +65,11 @@ def fit(
         RunError: if the loss or gradient is no longer finite.
         Interrupted: after SIGTERM or Ctrl-C, the state saved.
     """
-    k = steps_per_call or experiment.steps_per_call
+    k = experiment.steps_per_call if steps_per_call is None else steps_per_call
     if patience is not None and patience < 1:
         raise InputError(f"patience is {patience}; give 1 or more")
+    if patience is not None and experiment.validation is None and experiment.train is not None:
+        raise InputError(f"patience is {patience}, but there is no validation data to watch; give some")
     try:
         run = compile_step(
             experiment.learner.step,

@@ -318,6 +318,8 @@ def grown(learner):
         (experiment_of, {"strategy": "gpu"}, "strategy is 'gpu'; choose jit, pmap or shard"),
         (experiment_of, {"patience": 0}, "patience is 0; give 1 or more"),
         (experiment_of, {"steps_per_call": -1}, "steps_per_call is -1"),
+        (experiment_of, {"steps_per_call": 0}, "steps_per_call is 0"),
+        (lambda: experiment_of(validation=None), {"patience": 2}, "no validation data to watch"),
         (
             lambda: experiment_of(train=Batches(SOURCE, 12)),
             {"strategy": "pmap"},
@@ -333,7 +335,19 @@ def grown(learner):
         ),
         (lambda: Experiment(grown(counter()), steps=3), {}, "step changes the structure"),
     ],
-    ids=["strategy", "patience", "steps", "divides", "no y", "shape", "accumulate", "nan", "structure"],
+    ids=[
+        "strategy",
+        "patience",
+        "steps",
+        "no steps",
+        "no validation",
+        "divides",
+        "no y",
+        "shape",
+        "accumulate",
+        "nan",
+        "structure",
+    ],
 )
 def test_wrong_input_is_refused_before_anything_is_written(make, keywords, message, tmp_path):
     with pytest.raises(InputError, match=message):
