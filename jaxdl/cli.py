@@ -80,13 +80,11 @@ def evaluate(options: argparse.Namespace, argv: Sequence[str]) -> int:
 def render(options: argparse.Namespace, argv: Sequence[str]) -> int:
     """Draw the pictures of the latest or the best checkpoint of a run again."""
     make_parser().parse_args(argv)
-    experiment, state, _, key = _restore(options)
-    from jaxdl.train.evaluate import render_pictures
-    from jaxdl.train.pictures import save_picture
+    experiment, state, _, _ = _restore(options)
+    from jaxdl.train.fit import save_pictures
 
-    data = experiment.test or experiment.validation or experiment.train
-    for name, picture in render_pictures(experiment.learner, data, state, key).items():
-        print(save_picture(Path(options.workdir) / "pictures" / name, picture))
+    for path in save_pictures(experiment, state, Path(options.workdir)):
+        print(path)
     return 0
 
 

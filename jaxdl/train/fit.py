@@ -163,11 +163,16 @@ def _finish(
             name: value for row in rows for name, value in row.items() if name not in ("step", "split")
         }
     if folder is not None:
-        data = experiment.test or experiment.validation or experiment.train
-        for name, picture in render_pictures(experiment.learner, data, state, key).items():
-            save_picture(folder / "pictures" / name, picture)
+        save_pictures(experiment, state, folder)
         save_curves(folder / "pictures" / "curves.png", log.rows)
     return metrics
+
+
+def save_pictures(experiment: Experiment, state: Any, folder: Path) -> list[Path]:
+    """Save what the learner draws, from the data that count most, under a run's folder; return the files."""
+    data = experiment.test or experiment.validation or experiment.train
+    pictures = render_pictures(experiment.learner, data, state, jax.random.key(experiment.seed))
+    return [save_picture(folder / "pictures" / name, picture) for name, picture in pictures.items()]
 
 
 def _out_of_patience(rows: list[dict[str, Any]], experiment: Experiment, patience: int | None) -> bool:
