@@ -10,6 +10,7 @@ import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,6 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0, 1 for a run that failed, 2 for input that is wrong."""
     argv = list(sys.argv[1:] if argv is None else argv)
     warnings.showwarning = show_warning
+    sys.unraisablehook = show_unraisable
     options, _ = make_parser(add_help=False).parse_known_args(argv)
     try:
         return COMMANDS[options.command or "help"](options, argv)
@@ -47,18 +49,27 @@ def train(options: argparse.Namespace, argv: Sequence[str]) -> int:
     from jaxdl.train.fit import fit
     from jaxdl.train.log import summary
 
+    tie = {"config": str(path), "arguments": arguments}
+    params = None
+    if given.params_from:
+        from jaxdl.train.checkpoint import load_part
+
+        tie["params_from"] = given.params_from
+        params = load_part(given.params_from)
     result = fit(
         experiment,
         workdir,
-        config={"config": str(path), "arguments": arguments},
+        config=tie,
         strategy=given.strategy,
         shard_params=given.shard_params,
         steps_per_call=given.steps_per_call,
         patience=given.patience,
+        params=params,
         quiet=given.quiet,
     )
-    print(f"{'validation' if experiment.test is None else 'test'}: {summary(result.metrics)}")
-    print(f"pictures: {workdir / 'pictures'}")
+    if given.process_index in (None, 0):
+        print(f"{'validation' if experiment.test is None else 'test'}: {summary(result.metrics)}")
+        print(f"pictures: {workdir / 'pictures'}")
     return 0
 
 
@@ -110,7 +121,10 @@ def show_help(options: argparse.Namespace, argv: Sequence[str]) -> int:
 
 def describe(path: Path) -> dict[str, str]:
     """Read what a config's docstring says: {"System": first line, "Paper": ..., "Expected": ...}."""
-    lines = (ast.get_docstring(ast.parse(path.read_text())) or "").splitlines()
+    try:
+        lines = (ast.get_docstring(ast.parse(path.read_bytes())) or "").splitlines()
+    except (OSError, SyntaxError, ValueError) as error:
+        return {"System": f"cannot be read: {error}"}
     facts = {"System": lines[0] if lines else ""}
     last = ""
     for line in lines[1:]:
@@ -138,6 +152,11 @@ def prepare_backend(options: argparse.Namespace) -> None:
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(home / "jaxdl" / "xla"))
         # The default of one second would leave out most of what a small model compiles.
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    coordinator = getattr(options, "coordinator", None)
+    if coordinator:
+        from jaxdl.train.hosts import connect
+
+        connect(coordinator, options.num_processes, options.process_index)
     import jax
 
     try:
@@ -149,9 +168,6 @@ def prepare_backend(options: argparse.Namespace) -> None:
 
 def _restore(options: argparse.Namespace) -> tuple[Any, Any, int, Any]:
     """Rebuild the experiment of a workdir and read back its state."""
-    from jaxdl.train.workdir import read_config
-
-    made = read_config(Path(options.workdir))
     prepare_backend(options)
     import jax
 
@@ -159,8 +175,10 @@ def _restore(options: argparse.Namespace) -> tuple[Any, Any, int, Any]:
     from jaxdl.train.checkpoint import Checkpoints
     from jaxdl.train.experiment import check_experiment
 
-    experiment = config.build(config.load(config.find(made["config"])), made["arguments"])
+    experiment = config.rebuild(Path(options.workdir))
     folder = Path(options.workdir) / "checkpoints"
+    if not folder.is_dir():  # orbax would make it
+        raise InputError(f"{options.workdir} holds no checkpoint yet; train it first")
     checkpoints = Checkpoints(folder, experiment.monitor, experiment.maximize)
     like = check_experiment(experiment)
     restored = checkpoints.restore_best(like) if options.best else checkpoints.restore_latest(like)
@@ -168,6 +186,21 @@ def _restore(options: argparse.Namespace) -> tuple[Any, Any, int, Any]:
     if restored is None:
         raise InputError(f"{options.workdir} holds no checkpoint yet; train it first")
     return experiment, *restored, jax.random.key(experiment.seed)
+
+
+def one_or_more(text: str) -> int:
+    """Read a whole number of 1 or more."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not 1 or more; give a whole number")
+    return int(text)
+
+
+def share(text: str) -> float:
+    """Read a number above 0 and up to 1."""
+    with suppress(ValueError):
+        if 0 < float(text) <= 1:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no share; give a number above 0, at most 1")
 
 
 class _OneLineParser(argparse.ArgumentParser):
@@ -196,9 +229,11 @@ def make_parser(
         group.add_argument(
             "--platform", choices=("cpu", "cuda", "tpu"), help="where to run; the best by default"
         )
-        group.add_argument("--cpu-devices", type=int, metavar="N", help="split the CPU into N devices")
         group.add_argument(
-            "--memory-fraction", type=float, metavar="F", help="share of GPU memory to reserve"
+            "--cpu-devices", type=one_or_more, metavar="N", help="split the CPU into N devices"
+        )
+        group.add_argument(
+            "--memory-fraction", type=share, metavar="F", help="share of GPU memory to reserve"
         )
         group.add_argument(
             "--cache",
@@ -215,17 +250,34 @@ def make_parser(
     )
     made.add_argument("--shard-params", action="store_true", help="under shard, split params over devices")
     made.add_argument(
-        "--steps-per-call", type=int, metavar="K", help="steps of one dispatch; the config's by default"
+        "--steps-per-call",
+        type=one_or_more,
+        metavar="K",
+        help="steps of one dispatch; the config's by default",
     )
     made.add_argument(
-        "--patience", type=int, metavar="N", help="stop after N evaluations without a better one"
+        "--patience", type=one_or_more, metavar="N", help="stop after N evaluations without a better one"
     )
+    made.add_argument("--params-from", metavar="RUN", help="start from the params of another run's folder")
     made.add_argument("--quiet", action="store_true", help="show no progress")
     machine(made)
+    group = made.add_argument_group("several hosts")
+    for name, variable, kind, text in (
+        ("--coordinator", "JAX_COORDINATOR_ADDRESS", str, "HOST:PORT of process 0, or auto on a cluster"),
+        ("--num-processes", "JAX_NUM_PROCESSES", one_or_more, "how many processes train together"),
+        ("--process-index", "JAX_PROCESS_ID", int, "which one this is, from 0"),
+    ):
+        default = os.environ.get(variable)
+        group.add_argument(
+            name, type=kind, metavar=name[2].upper(), default=default, help=f"{text} (or {variable})"
+        )
     if options is not None:
         group = made.add_argument_group(title)
         for name, keywords_of_option in options.items():
-            group.add_argument(name, **keywords_of_option)
+            try:
+                group.add_argument(name, **keywords_of_option)
+            except argparse.ArgumentError:
+                raise InputError(f"option {name} is there twice; rename the config's argument") from None
     for name, function in (("eval", evaluate), ("render", render)):
         made = command(name, function)
         made.add_argument("workdir", help="a run's folder")
@@ -247,6 +299,12 @@ def _fail(error: Exception, code: int, options: argparse.Namespace) -> int:
 def show_warning(message: Warning | str, *rest: Any, **keywords: Any) -> None:
     """Show a warning as one line."""
     print(f"jaxdl: warning: {message}", file=sys.stderr)
+
+
+def show_unraisable(unraisable: Any) -> None:
+    """Show what Python cannot raise, save what every failed write of a checkpoint says over and over."""
+    if "Event loop is closed" not in str(unraisable.exc_value):
+        sys.__unraisablehook__(unraisable)
 
 
 COMMANDS = {"train": train, "eval": evaluate, "render": render, "list": list_configs, "help": show_help}

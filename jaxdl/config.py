@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import inspect
+import math
 import re
 import types
 import typing
@@ -12,8 +13,24 @@ from typing import Any
 
 from jaxdl.errors import InputError
 from jaxdl.train.experiment import Experiment
+from jaxdl.train.workdir import flat, read_config
 
 ConfigFunction = Callable[..., Experiment]
+
+# What the numbers of an argument must be, by its name, in any config; a default that breaks a rule lifts it.
+# What a net or an optimizer alone can know, it refuses itself.
+RANGES: tuple[tuple[str, Callable[[float], bool], str], ...] = (
+    (
+        r"(\w+_)?(dim|learning_rate|size|width|widths)|num_\w+"
+        "|clip_norm|context|critic_steps|depth|epochs|hidden|minibatches|steps|stride",
+        lambda x: x > 0,
+        "a number above 0",
+    ),
+    ("dropout|ema|label_smoothing|momentum", lambda x: 0 <= x < 1, "a number of at least 0 and below 1"),
+    ("discount|gae_lambda", lambda x: 0 <= x <= 1, "a number from 0 to 1"),
+    (".*", lambda x: x >= 0, "0 or more"),
+    (".*", lambda x: -math.inf < x < math.inf, "a finite number"),
+)
 
 
 def find(name: str) -> Path:
@@ -22,10 +39,13 @@ def find(name: str) -> Path:
     Raises:
         InputError: if there is no such Python file.
     """
-    path = Path(name).resolve()
-    if path.suffix != ".py" or not path.is_file():
-        raise InputError(f"there is no config {name}; `jaxdl list` shows those in configs/")
-    return path
+    try:
+        path = Path(name).resolve()
+        if path.suffix == ".py" and path.is_file():
+            return path
+    except (OSError, ValueError):  # a name that no file can have
+        pass
+    raise InputError(f"there is no config {name}; `jaxdl list` shows those in configs/")
 
 
 def load(path: Path) -> ConfigFunction:
@@ -40,9 +60,8 @@ def load(path: Path) -> ConfigFunction:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
-        message = f"config {path.name} cannot be imported: {type(error).__name__}: {error}"
-        raise InputError(message) from error
+    except (Exception, SystemExit) as error:
+        raise InputError(f"config {path.name} cannot be imported: {_one_line(error)}") from error
     function = getattr(module, path.stem, None)
     if not inspect.isfunction(function):
         raise InputError(
@@ -58,17 +77,17 @@ def options(function: ConfigFunction) -> dict[str, dict[str, Any]]:
     says of the argument.
 
     Raises:
-        InputError: for an argument without a type or a default, or of a type that no option can have.
+        InputError: for an argument without a type or a default, of a type that no option can have, or that is
+            there twice.
     """
-    return {
-        "--" + name.rpartition(".")[-1].replace("_", "-"): {
-            "dest": name,
-            "default": default,
-            "help": text,
-            **_conversion(function, name, kind),
-        }
-        for name, (kind, default, text) in _fields(function).items()
-    }
+    described: dict[str, dict[str, Any]] = {}
+    for name, (kind, default, text) in _fields(function).items():
+        option = "--" + name.rpartition(".")[-1].replace("_", "-")
+        if option in described:
+            raise InputError(f"option {option} is there twice; rename one in config {function.__name__}")
+        conversion = _conversion(function, name, kind)
+        described[option] = {"dest": name, "default": default, "help": text, **conversion}
+    return described
 
 
 def arguments(function: ConfigFunction, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,9 +105,14 @@ def build(function: ConfigFunction, given: Mapping[str, Any]) -> Experiment:
     """Call a config's function with arguments as JSON holds them.
 
     Raises:
-        InputError: if the function refuses them, or does not return an Experiment.
+        InputError: if an argument is unknown or out of range, if the function refuses it, or if it does not
+            return an Experiment.
     """
-
+    fields = _fields(function)
+    for name, value in flat(given).items():
+        if name not in fields:
+            raise InputError(f"config {function.__name__} has no argument {name}; it has {', '.join(fields)}")
+        _check_value(name, value, *fields[name][:2])
     hints = typing.get_type_hints(function)
 
     def convert(name: str, value: Any) -> Any:
@@ -98,28 +122,98 @@ def build(function: ConfigFunction, given: Mapping[str, Any]) -> Experiment:
 
     try:
         experiment = function(**{name: convert(name, value) for name, value in given.items()})
-    except (ValueError, OSError, ImportError, TypeError) as error:
-        raise InputError(" ".join(str(error).split())) from error
+    except (ValueError, OSError, ImportError) as error:  # what jaxdl raises says by itself what is wrong
+        raise InputError(" ".join(str(error).split()) or _one_line(error)) from error
+    except Exception as error:
+        raise InputError(f"config {function.__name__} failed: {_one_line(error)}") from error
     if not isinstance(experiment, Experiment):
         message = f"config {function.__name__} returned {type(experiment).__name__}"
         raise InputError(f"{message}; it must return a jaxdl.train.Experiment")
     return experiment
 
 
+def rebuild(workdir: Path) -> Experiment:
+    """Build the experiment of a run's folder again, by what its config.json says.
+
+    Raises:
+        InputError: if it does not name a config and each of its arguments, or a config inside of the folder.
+    """
+    made, file = read_config(workdir), workdir / "config.json"
+    config, given = made.get("config"), made.get("arguments")
+    if not isinstance(config, str) or not isinstance(given, dict):
+        raise InputError(
+            f"{file} must hold a text `config` and an object `arguments`, as `jaxdl train` writes"
+        )
+    path = find(config)
+    if path.is_relative_to(workdir.resolve()):  # or a run that was downloaded could bring code to run
+        raise InputError(
+            f"{file} names a config inside of the run's folder: {path}; read it, and move it elsewhere"
+        )
+    function = load(path)
+    missing = [name for name in _fields(function) if name not in flat(given)]
+    if missing:
+        raise InputError(
+            f"{file} does not give {', '.join(missing)}, which {path} asks for; add to it what was used"
+        )
+    return build(function, given)
+
+
 def _fields(function: ConfigFunction) -> dict[str, tuple[Any, Any, str]]:
     """Return {name: (type, default, help)}; the fields of a NamedTuple argument are `argument.field`."""
-    hints, texts = typing.get_type_hints(function), _descriptions(function)
+    owner, texts = f"config {function.__name__}", _descriptions(function)
+    try:
+        hints = typing.get_type_hints(function)
+    except Exception as error:
+        raise InputError(f"{owner} has a type that cannot be read: {_one_line(error)}") from error
     fields: dict[str, tuple[Any, Any, str]] = {}
     for name, parameter in inspect.signature(function).parameters.items():
-        if name not in hints or parameter.default is parameter.empty:
-            raise InputError(f"argument {name} of config {function.__name__} needs a type and a default")
-        if hasattr(hints[name], "_fields"):
-            inner, inner_texts = typing.get_type_hints(hints[name]), _descriptions(hints[name])
-            for key, value in parameter.default._asdict().items():
-                fields[f"{name}.{key}"] = inner[key], value, inner_texts.get(key, key)
-        else:
-            fields[name] = hints[name], parameter.default, texts.get(name, name)
+        kind, default = hints.get(name), parameter.default
+        if kind is None or default is parameter.empty:
+            raise InputError(f"argument {name} of {owner} needs a type and a default")
+        if not hasattr(kind, "_fields"):
+            fields[name] = kind, default, texts.get(name, name)
+            continue
+        if not isinstance(default, kind):
+            raise InputError(
+                f"argument {name} of {owner} is {default!r}; give a {kind.__name__} as its default"
+            )
+        inner, inner_texts = typing.get_type_hints(kind), _descriptions(kind)
+        for key, value in default._asdict().items():
+            fields[f"{name}.{key}"] = inner[key], value, inner_texts.get(key, key)
     return fields
+
+
+def _check_value(name: str, value: Any, kind: Any, default: Any) -> None:
+    """Raise an InputError unless a value is of its argument's type, and its numbers are in range."""
+    if not _is_a(kind, value):
+        raise InputError(f"{name} is {value!r}; give {kind if typing.get_args(kind) else kind.__name__}")
+    option = name.rpartition(".")[-1]
+    for pattern, holds, wanted in RANGES:
+        if re.fullmatch(pattern, option) and all(map(holds, _numbers(default))):
+            for number in _numbers(value):
+                if not holds(number):
+                    raise InputError(f"{option} is {number}; give {wanted}")
+
+
+def _is_a(kind: Any, value: Any) -> bool:
+    """Tell whether a value, as JSON holds it, is of a type that an option can have."""
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        return any(_is_a(part, value) for part in inner)
+    if origin is typing.Literal:
+        return value in inner
+    if origin is tuple:
+        return isinstance(value, list | tuple) and all(_is_a(inner[0], part) for part in value)
+    return type(value) is kind or (kind is float and type(value) is int)
+
+
+def _numbers(value: Any) -> list[int | float]:
+    parts = value if isinstance(value, list | tuple) else [value]
+    return [part for part in parts if type(part) in (int, float)]
+
+
+def _one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
 
 
 def _descriptions(documented: Any) -> dict[str, str]:
@@ -144,7 +238,7 @@ def _conversion(function: ConfigFunction, name: str, kind: Any) -> dict[str, Any
         return _conversion(function, name, next(part for part in inner if part is not type(None)))
     if origin is typing.Literal:
         return {"choices": inner}
-    if origin is tuple and len(inner) == 2 and inner[1] is Ellipsis:
+    if origin is tuple and inner in ((int, ...), (float, ...), (str, ...)):
         return {"type": inner[0], "nargs": "+", "metavar": inner[0].__name__}
     if kind is bool:
         return {"action": argparse.BooleanOptionalAction}

@@ -27,3 +27,6 @@ class Learner(NamedTuple):
     evaluate: Callable[..., dict[str, Array]]  # (state, batch, key) -> {name: [B]}, one value per example
     render: Callable[..., Mapping[str, Picture]] | None = None  # (state, batch, key) -> {name: picture}
     report: Callable[..., Mapping[str, float]] | None = None  # (state, data) -> metrics, on the host
+    # (state, batch, held) -> None: raises a ValueError if the data are not what they must be. State and batch
+    # are traced: they have shapes and dtypes. What is held is values that the host knows: `Batches.held`.
+    check: Callable[..., None] | None = None

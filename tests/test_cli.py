@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from jaxdl import cli, config
+from jaxdl import cli
+from jaxdl.errors import InputError
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 MLP = str(CONFIGS / "mlp_digits.py")
@@ -90,98 +91,8 @@ def test_no_command_prints_the_help(capsys):
     assert "usage: jaxdl" in out
 
 
-BROKEN = {
-    "import_error": ("import nothing_like_this\n", "cannot be imported: ModuleNotFoundError"),
-    "syntax_error": ("def f(:\n", "cannot be imported: SyntaxError"),
-    "no_function": ("x = 1\n", "has no function no_function()"),
-    "no_type": ("def no_type(a=1): ...\n", "argument a of config no_type needs a type and a default"),
-    "no_default": (
-        "def no_default(a: int): ...\n",
-        "argument a of config no_default needs a type and a default",
-    ),
-    "odd_type": ("def odd_type(a: dict = {}): ...\n", "argument a of config odd_type has type"),
-    "wrong_return": (
-        "def wrong_return(): return 3\n",
-        "returned int; it must return a jaxdl.train.Experiment",
-    ),
-    "raises": ("def raises(): raise ValueError('width is 0')\n", "width is 0"),
-}
-
-
-@pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_config_is_one_line(capsys, tmp_path, name):
-    source, message = BROKEN[name]
-    (tmp_path / f"{name}.py").write_text(source)
-    code, out, err = jaxdl(
-        capsys, "train", str(tmp_path / f"{name}.py"), "--workdir", str(tmp_path / "w"), "--no-cache"
-    )
-    assert code == 2
-    assert err.count("\n") == 1
-    assert message in err
-    assert not out
-    assert not (tmp_path / "w").exists()
-
-
-@pytest.mark.parametrize(
-    ("argv", "message"),
-    [
-        (["train", "nothing.py"], "there is no config nothing.py"),
-        (["train", str(CONFIGS)], "there is no config"),
-        (["train", MLP, "--hiden", "3"], "unrecognized arguments: --hiden 3"),
-        (["train", MLP, "--epoch", "3"], "unrecognized arguments: --epoch 3"),  # no abbreviations
-        (["train", MLP, "--epochs", "x"], "argument --epochs: invalid int value: 'x'"),
-        (["train", MLP, "--epochs", "1.5"], "argument --epochs: invalid int value: '1.5'"),
-        (["train", MLP, "--dropout", "much"], "argument --dropout: invalid float value: 'much'"),
-        (["train", MLP, "--hidden"], "argument --hidden: expected at least one argument"),
-        (["train", MLP, "--strategy", "gpu"], "invalid choice: 'gpu'"),
-        (["train", MLP, "--on-nonfinite", "ignore"], "invalid choice: 'ignore'"),
-        (["train", MLP, "--batch-size", "0"], "batch_size is 0"),
-        (["train", MLP, "--epochs", "0"], "steps is 0"),
-        (["train", MLP, "--clip-norm", "-1"], "clip_norm is -1.0"),
-        (["train", MLP, "--ema", "2"], "ema is 2.0"),
-        (["train", MLP, "--accumulate", "3"], "accumulate=3"),
-        (["train", MLP, "--patience", "0"], "patience is 0"),
-        (["train", MLP, "--steps-per-call", "-2"], "steps_per_call is -2"),
-        (
-            ["train", MLP, "--strategy", "pmap", "--batch-size", "12"],
-            "12 does not divide over 8 devices; 8 or 16 would",
-        ),
-        (["train", MLP, "--dataset", "mnist", "--data-dir", "/nowhere"], "mnist is not prepared in /nowhere"),
-        (["train"], "the following arguments are required: config"),
-        (["trian", MLP], "invalid choice: 'trian'"),
-        (["eval", "nowhere"], "nowhere is not a run's folder"),
-        (["render", "nowhere"], "nowhere is not a run's folder"),
-        (["list", "nowhere"], "there is no folder nowhere"),
-    ],
-    ids=lambda value: " ".join(value[:1] + value[2:]) if isinstance(value, list) else "",
-)
-def test_wrong_input_is_one_line_and_exit_code_2(capsys, tmp_path, monkeypatch, argv, message):
-    monkeypatch.chdir(tmp_path)
-    flags = ["--no-cache"] if argv[0] == "train" and len(argv) > 1 else []
-    code, _, err = jaxdl(capsys, *argv, *flags)
-    assert code == 2
-    assert message in err
-    assert err.count("\n") == 1
-    assert not list(tmp_path.iterdir())
-
-
-def test_other_arguments_in_a_used_workdir_are_refused(capsys, workdir):
-    before = {path: path.stat().st_mtime_ns for path in workdir.rglob("*") if path.is_file()}
-    code, _, err = jaxdl(capsys, "train", MLP, "--workdir", str(workdir), *TINY, "--seed", "5")
-    assert code == 2
-    assert "arguments.seed is 0 there, 5 here" in err
-    assert before == {path: path.stat().st_mtime_ns for path in workdir.rglob("*") if path.is_file()}
-
-
-def test_an_empty_run_has_nothing_to_evaluate(capsys, workdir, tmp_path):
-    (tmp_path / "config.json").write_text((workdir / "config.json").read_text())
-    code, _, err = jaxdl(capsys, "eval", str(tmp_path), "--no-cache")
-    assert code == 2
-    assert "holds no checkpoint yet" in err
-
-
 def test_debug_shows_the_traceback():
-    with pytest.raises(config.InputError, match="there is no config"):
+    with pytest.raises(InputError, match="there is no config"):
         cli.main(["train", "nothing.py", "--debug", "--no-cache"])
 
 

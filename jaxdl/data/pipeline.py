@@ -6,7 +6,7 @@ fold_in(key(seed), v). So a batch depends on nothing but (seed, step): resuming 
 one device or many see the same examples.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -44,17 +44,17 @@ class Batches:
     gather: Literal["auto", "host", "device"] = "auto"
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size is {self.batch_size}; give 1 or more")
+        if not isinstance(self.batch_size, int | np.integer) or self.batch_size < 1:
+            raise ValueError(f"batch_size is {self.batch_size}; give 1 or more, a whole number")
+        if not isinstance(self.seed, int | np.integer) or not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed is {self.seed}; give a whole number, 0 to {2**32 - 1}")
         if self.gather not in ("auto", "host", "device"):
             raise ValueError(f"gather is {self.gather!r}; choose auto, host or device")
         if not self._streams:
-            sizes = {
-                jax.tree_util.keystr(path): len(leaf)
-                for path, leaf in jax.tree_util.tree_leaves_with_path(self.source)
-            }
-            if len(set(sizes.values())) != 1:
-                raise ValueError(f"arrays of a source must have one length, not {sizes}")
+            _check_arrays(self.source)
+        elif isinstance(self.source, Mapping) or not hasattr(self.source, "__getitem__"):
+            kind = type(self.source).__name__
+            raise ValueError(f"the source is a {kind} without arrays; give numpy arrays, or a sequence")
         if len(self) == 0:
             raise ValueError("the source is empty; give at least one example")
 
@@ -72,26 +72,56 @@ class Batches:
         """The first example, as the source holds it."""
         return self.source[0] if self._streams else jax.tree.map(lambda array: array[0], self.source)
 
+    @property
+    def held(self) -> dict[str, Any]:
+        """The arrays of a batch whose values the host knows: those in memory that no transform changes.
+
+        Returns:
+            {name in the batch: array [N, ...]}; none of a source that is read example by example.
+        """
+        if self._streams:
+            return {}
+        held: dict[str, Any] = {}
+
+        def trace(example: Example) -> None:
+            batch = example if self.transform is None else self.transform(jax.random.key(0), example)
+            arrays = dict(zip(map(id, jax.tree.leaves(example)), jax.tree.leaves(self.source), strict=True))
+            if isinstance(batch, dict):
+                held.update(
+                    {name: np.asarray(arrays[id(leaf)]) for name, leaf in batch.items() if id(leaf) in arrays}
+                )
+
+        jax.eval_shape(trace, self.example)
+        return held
+
     def batch_at(self, step: int) -> Batch:
         """Return the batch of a training step: the definition of this pipeline, one batch at a time."""
         return self.load(None, self._items(self._visits(step)))
 
-    def items(self, start: int, num_steps: int) -> Any:
-        """Return what `num_steps` steps from `start` on are fed: a pytree of numpy arrays [k, B, ...]."""
-        visits = np.stack([self._visits(step) for step in range(start, start + num_steps)])
+    def items(self, start: int, num_steps: int, part: tuple[int, int] = (0, 1)) -> Any:
+        """Return what `num_steps` steps from `start` on are fed: a pytree of numpy arrays [k, B, ...].
+
+        Args:
+            start: the first of them.
+            num_steps: k.
+            part: (i, n) picks the i-th of n equal parts of each batch, as one of n processes feeds it.
+        """
+        visits = np.stack([self._visits(step, part) for step in range(start, start + num_steps)])
         return self._items(visits, on_device=self.on_device)
 
-    def stream(self, start: int, stop: int, steps_per_call: int) -> Iterator[Any]:
+    def stream(
+        self, start: int, stop: int, steps_per_call: int, part: tuple[int, int] = (0, 1)
+    ) -> Iterator[Any]:
         """Yield the items of one call after the other; a random-access source is read ahead by threads."""
         calls = [(step, min(steps_per_call, stop - step)) for step in range(start, stop, steps_per_call)]
         if not self._streams:
-            yield from (self.items(step, num_steps) for step, num_steps in calls)
+            yield from (self.items(step, num_steps, part) for step, num_steps in calls)
             return
         import grain
 
         batches = iter(
             grain.MapDataset.range(start, stop)
-            .map(lambda step: self._items(self._visits(step)))
+            .map(lambda step: self._items(self._visits(step, part)))
             .to_iter_dataset(grain.ReadOptions(num_threads=8, prefetch_buffer_size=32))
         )
         for _, num_steps in calls:
@@ -137,8 +167,10 @@ class Batches:
         keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(self.seed), jnp.asarray(item["visit"]))
         return jax.vmap(self.transform)(keys, examples)
 
-    def _visits(self, step: int) -> np.ndarray:
-        return step * self.batch_size + np.arange(self.batch_size)
+    def _visits(self, step: int, part: tuple[int, int] = (0, 1)) -> np.ndarray:
+        index, count = part
+        size = self.batch_size // count
+        return step * self.batch_size + np.arange(index * size, (index + 1) * size)
 
     def _items(
         self, visits: np.ndarray, index: np.ndarray | None = None, on_device: bool = False
@@ -151,7 +183,7 @@ class Batches:
         if self._streams:
             rows = [self.source[int(i)] for i in index.ravel()]
             examples = jax.tree.map(
-                lambda *leaves: np.stack(leaves).reshape(*index.shape, *leaves[0].shape), *rows
+                lambda *leaves: np.stack(leaves).reshape(*index.shape, *np.shape(leaves[0])), *rows
             )
         else:
             examples = jax.tree.map(lambda array: array[index], self.source)
@@ -164,6 +196,21 @@ class Batches:
             chosen = epochs == epoch
             index[chosen] = _permutation(self.seed, int(epoch), len(self))[positions[chosen]]
         return index
+
+
+def _check_arrays(source: Any) -> None:
+    sizes = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(source):
+        name = jax.tree_util.keystr(path)
+        if leaf.shape == () or getattr(leaf.dtype, "kind", "") in "OSUMm":  # objects, text, dates
+            raise ValueError(
+                f"source{name} is {leaf.dtype}{list(leaf.shape)}; give an array of numbers [N, ...]"
+            )
+        sizes[name] = len(leaf)
+    if len(set(sizes.values())) > 1:
+        raise ValueError(f"arrays of a source must have one length, not {sizes}")
+    if not sizes:
+        raise ValueError("the source holds no arrays; give at least one")
 
 
 @lru_cache(maxsize=8)

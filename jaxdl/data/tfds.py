@@ -5,7 +5,8 @@ import io
 import math
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -59,13 +60,14 @@ def tfds(
     Raises:
         FileNotFoundError: if the set is not prepared in the folder.
         ValueError: if TFDS has no such set, the set has no such split or feature, its config must be named,
-            or it is prepared in another file format.
+            or it is prepared in another file format, or is damaged.
     """
     from tensorflow_datasets import builder_from_directory, decode
 
     data_dir = Path(data_dir or os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
     folder = _find(name, data_dir)
-    builder = builder_from_directory(folder)
+    with _told_of_damage(folder):
+        builder = builder_from_directory(folder)
 
     held = builder.info.features
     unknown = set(features or ()) - set(held)
@@ -96,13 +98,26 @@ def tfds(
     arrays = {
         key: np.empty((len(examples), *feature.shape), _dtype(feature)) for key, feature in kept.items()
     }
-    _read(examples, into=arrays)
+    with _told_of_damage(folder):
+        _read(examples, into=arrays)
     return arrays
+
+
+@contextmanager
+def _told_of_damage(folder: Path) -> Iterator[None]:
+    """Turn whatever a damaged file makes its reader say into one ValueError."""
+    try:
+        yield
+    except Exception as error:
+        message = f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
+        raise ValueError(f"{folder} is damaged, delete it and prepare it again: {message}") from error
 
 
 def _find(name: str, data_dir: Path) -> Path:
     """Find the folder data_dir/name[/config]/version, the newest version if none is named."""
     path, _, version = name.partition(":")
+    if not re.fullmatch(r"\w+(/\w[\w.+-]*)?", path):
+        raise ValueError(f"{name!r} is no name of a data set; give one such as mnist or name/config:1.0.0")
     folders = [
         info.parent
         for pattern in ("*/dataset_info.json", "*/*/dataset_info.json")

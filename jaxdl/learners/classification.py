@@ -1,12 +1,15 @@
 """Classification of images, or of anything that a net maps to class logits."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import linen as nn
 
+from jaxdl.learners._check import check_classes
 from jaxdl.objectives import smooth_labels, softmax_cross_entropy
 from jaxdl.ops.pictures import image_grid
 from jaxdl.train import Options, Player, gradient_learner
@@ -59,11 +62,14 @@ def classifier(
         correct = (logits.argmax(-1) == batch["label"]).astype(jnp.float32)
         return {"loss": jax.vmap(softmax_cross_entropy)(logits, batch["label"]), "accuracy": correct}
 
+    def check(params: Any, model_state: Any, batch: Batch, held: Mapping[str, np.ndarray]) -> None:
+        logits: Any = net.apply({"params": params["net"], **model_state}, batch["image"], train=False)
+        check_classes("label", batch["label"], 1, held.get("label"), logits.shape[-1])
+
     @jax.jit
     def render(params: Any, model_state: Any, batch: Batch, key: Key) -> dict[str, Array]:
         hardest = jnp.argsort(-evaluate(params, model_state, batch, key)["loss"])[:16]
         return {"hardest": image_grid(batch["image"][hardest])}
 
-    return gradient_learner(
-        init, {"net": Player(loss, optimizer)}, evaluate=evaluate, render=render, options=options
-    )
+    players = {"net": Player(loss, optimizer)}
+    return gradient_learner(init, players, evaluate=evaluate, render=render, check=check, options=options)

@@ -1,6 +1,6 @@
 """Autoregressive language model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -9,6 +9,7 @@ import numpy as np
 import optax
 from flax import linen as nn
 
+from jaxdl.learners._check import check_classes
 from jaxdl.objectives import softmax_cross_entropy
 from jaxdl.train import Options, Player, gradient_learner
 from jaxdl.types import Array, Batch, Key, Learner, Metrics
@@ -52,6 +53,10 @@ def language_model(
     def evaluate(params: Any, model_state: Any, batch: Batch, key: Key) -> dict[str, Array]:
         return {"loss": nll(params, batch["tokens"], key, train=False).mean(-1)}
 
+    def check(params: Any, model_state: Any, batch: Batch, held: Mapping[str, np.ndarray]) -> None:
+        logits: Any = net.apply({"params": params["net"]}, batch["tokens"][:, :-1], train=False)
+        check_classes("tokens", batch["tokens"], 2, held.get("tokens"), logits.shape[-1])
+
     @jax.jit
     def sample(params: Any, prompt: Array, key: Key) -> Array:
         """Continue a prompt [T] by sample_length tokens, each drawn given the T before it."""
@@ -69,4 +74,4 @@ def language_model(
         return {"sample": f"{decode(np.asarray(prompt))} | {decode(np.asarray(continued))}"}
 
     players = {"net": Player(loss, optimizer)}
-    return gradient_learner(init, players, evaluate=evaluate, render=render, options=options)
+    return gradient_learner(init, players, evaluate=evaluate, render=render, check=check, options=options)

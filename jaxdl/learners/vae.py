@@ -1,13 +1,16 @@
 """Variational autoencoder."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import linen as nn
 
+from jaxdl.learners._check import check_interval
 from jaxdl.objectives import bernoulli_log_prob, elbo, kl_standard_normal, normal_log_prob, reparameterize
 from jaxdl.ops.pictures import image_grid
 from jaxdl.train import Options, Player, gradient_learner
@@ -19,10 +22,12 @@ class Likelihood(NamedTuple):
 
     log_prob: Callable[[Array, Any], Array]
     mean: Callable[[Any], Array]
+    low: float = -math.inf  # x lies in [low, high]
+    high: float = math.inf
 
 
 # The output of the one is logits, of the other (mean, log_std).
-BERNOULLI = Likelihood(bernoulli_log_prob, jax.nn.sigmoid)
+BERNOULLI = Likelihood(bernoulli_log_prob, jax.nn.sigmoid, low=0, high=1)
 GAUSSIAN = Likelihood(lambda x, output: normal_log_prob(x, *output), lambda output: output[0])
 
 
@@ -81,6 +86,9 @@ def vae(
     def evaluate(params: Any, model_state: Any, batch: Batch, key: Key) -> dict[str, Array]:
         return terms(params, batch, key)
 
+    def check(params: Any, model_state: Any, batch: Batch, held: Mapping[str, np.ndarray]) -> None:
+        check_interval("x", held.get("x"), likelihood.low, likelihood.high)
+
     @jax.jit
     def render(params: Any, model_state: Any, batch: Batch, key: Key) -> dict[str, Array]:
         key_prior, key_posterior = jax.random.split(key)
@@ -92,4 +100,4 @@ def vae(
         return {"samples": image_grid(samples), "reconstructions": image_grid(pairs, columns=8)}
 
     players = {"model": Player(loss, optimizer)}
-    return gradient_learner(init, players, evaluate=evaluate, render=render, options=options)
+    return gradient_learner(init, players, evaluate=evaluate, render=render, check=check, options=options)

@@ -1,7 +1,7 @@
 """Everything around a learner: the shared gradient step, compilation, the loop, runs on disk."""
 
-from jaxdl.train.checkpoint import Checkpoints
-from jaxdl.train.compile import Strategy, compile_step
+from jaxdl.train.checkpoint import Checkpoints, load_part
+from jaxdl.train.compile import Layout, Strategy, compile_step, layout
 from jaxdl.train.evaluate import compile_evaluate, render_pictures
 from jaxdl.train.experiment import Experiment, check_experiment, initial_state
 from jaxdl.train.fit import Result, fit
@@ -11,6 +11,7 @@ from jaxdl.train.step import Options, Player, gradient_learner
 __all__ = [
     "Checkpoints",
     "Experiment",
+    "Layout",
     "Options",
     "Player",
     "Result",
@@ -22,5 +23,7 @@ __all__ = [
     "fit",
     "gradient_learner",
     "initial_state",
+    "layout",
+    "load_part",
     "render_pictures",
 ]

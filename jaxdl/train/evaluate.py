@@ -8,10 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl.data.pipeline import Batches
+from jaxdl.train.compile import Layout
 from jaxdl.types import Array, Key, Learner
 
 
-def compile_evaluate(learner: Learner, data: Batches | None) -> Callable[[Any, Key], dict[str, float]]:
+def compile_evaluate(
+    learner: Learner, data: Batches | None, layout: Layout = Layout()
+) -> Callable[[Any, Key], dict[str, float]]:
     """Compile `learner.evaluate` over a whole data set, joined by `learner.report`.
 
     The last batch is padded; its padding weighs nothing in the mean, whatever the values there.
@@ -19,6 +22,7 @@ def compile_evaluate(learner: Learner, data: Batches | None) -> Callable[[Any, K
     Args:
         learner: whose `evaluate` gives one value per example.
         data: the examples, or None for a learner that draws its own experience.
+        layout: where the state lives; batches that divide over its devices are split.
 
     Returns:
         evaluate(state, key) -> {name: mean over the examples}.
@@ -38,17 +42,19 @@ def compile_evaluate(learner: Learner, data: Batches | None) -> Callable[[Any, K
         if data is None:
             metrics = {name: float(value) for name, value in means(state, key).items()}
         else:
-            resident = jax.device_put(data.resident)
+            resident = layout.resident(data.resident)
             parts = jax.device_get(
                 [
-                    sums(state, item, mask, jax.random.fold_in(key, index), resident)
-                    for index, (item, mask) in enumerate(data.once())
+                    sums(state, *layout.whole(batch), jax.random.fold_in(key, index), resident)
+                    for index, batch in enumerate(data.once())
                 ]
             )
             totals = {name: np.sum([part[name] for part in parts], dtype=np.float64) for name in parts[0]}
             metrics = {name: float(total / len(data)) for name, total in totals.items()}
         if learner.report is not None:
-            metrics |= {name: float(value) for name, value in learner.report(state, data).items()}
+            metrics |= {
+                name: float(value) for name, value in learner.report(layout.local(state), data).items()
+            }
         return metrics
 
     return evaluate

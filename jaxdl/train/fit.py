@@ -2,23 +2,27 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxdl.errors import InputError, Interrupted, RunError
-from jaxdl.train.checkpoint import Checkpoints
-from jaxdl.train.compile import Strategy, check_divides, compile_step
+from jaxdl.train.checkpoint import Checkpoints, check_params, latest_good
+from jaxdl.train.compile import Layout, Strategy, check_divides, compile_step, layout
 from jaxdl.train.evaluate import compile_evaluate, render_pictures
 from jaxdl.train.experiment import Experiment, check_experiment, first_items, initial_state, load
+from jaxdl.train.hosts import agreement, votes, watched
 from jaxdl.train.log import Meter, Progress, RunLog, summary
-from jaxdl.train.pictures import save_curves, save_picture
+from jaxdl.train.pictures import save_all, save_curves
 from jaxdl.train.signals import caught_signals
+from jaxdl.train.step import leaf_names
 from jaxdl.train.workdir import open_workdir
 
 
@@ -40,6 +44,7 @@ def fit(
     shard_params: bool = False,
     steps_per_call: int | None = None,
     patience: int | None = None,
+    params: Any = None,
     quiet: bool = False,
 ) -> Result:
     """Train an experiment to its end, going on from the workdir's latest checkpoint if there is one.
@@ -55,6 +60,7 @@ def fit(
         shard_params: under shard, split params over the devices instead of replicating them.
         steps_per_call: k, by default the experiment's.
         patience: stop after so many evaluations without a better monitored metric, and go back to the best.
+        params: of another run, as `load_part` reads them, to start from instead of random ones.
         quiet: print nothing.
 
     Returns:
@@ -66,38 +72,30 @@ def fit(
         Interrupted: after SIGTERM or Ctrl-C, the state saved.
     """
     k = experiment.steps_per_call if steps_per_call is None else steps_per_call
-    if patience is not None and patience < 1:
-        raise InputError(f"patience is {patience}; give 1 or more")
-    if patience is not None and experiment.validation is None and experiment.train is not None:
-        raise InputError(f"patience is {patience}, but there is no validation data to watch; give some")
-    try:
-        run = compile_step(
-            experiment.learner.step,
-            strategy=strategy,
-            steps_per_call=k,
-            load=partial(load, experiment),
-            shard_params=shard_params,
-        )
-        if strategy != "jit":
-            check_divides(first_items(experiment), 0, jax.local_device_count())
-    except ValueError as error:
-        raise InputError(str(error)) from None
-    like = check_experiment(experiment)
-
+    tie = config or {}
+    folder = None if workdir is None else Path(workdir)
+    kept = folder and folder / "checkpoints"
     with ExitStack() as stack:
-        folder = None if workdir is None else stack.enter_context(open_workdir(Path(workdir), config or {}))
-        checkpoints = Checkpoints(folder and folder / "checkpoints", experiment.monitor, experiment.maximize)
+        stack.enter_context(watched(lambda: latest_good(kept)))
+        with agreement(tie):
+            place, run, like = _prepare(experiment, strategy, shard_params, k, patience)
+            if params is not None:
+                check_params(like, params)
+        with agreement(tie):
+            if folder is not None and jax.process_index() == 0:
+                stack.enter_context(open_workdir(folder, tie))
+        checkpoints = Checkpoints(kept, experiment.monitor, experiment.maximize)
         stack.callback(checkpoints.close)
-        state, step = checkpoints.restore_latest(like) or (initial_state(experiment), 0)
-        log, meter = RunLog(folder, step), Meter()
+        state, step = checkpoints.restore_latest(like) or (_start(experiment, place.state(like), params), 0)
+        log, meter = RunLog(folder, step), Meter(leaf_names(like))
         stack.callback(log.close)
-        progress = Progress(experiment.steps, step, quiet)
+        progress = Progress(experiment.steps, step, quiet or jax.process_index() > 0)
         stack.callback(progress.close)
-        signals = stack.enter_context(caught_signals())
+        signal = votes(stack.enter_context(caught_signals()))
         progress.say(_headline(experiment, state, step))
 
-        evaluate = _validation(experiment)
-        resident = None if experiment.train is None else jax.device_put(experiment.train.resident)
+        evaluate = _validation(experiment, place)
+        resident = None if experiment.train is None else place.resident(experiment.train.resident)
         every = experiment.eval_every or math.ceil(experiment.steps / 10)
         start, begin = step, time.monotonic()
         for num_steps, items in _calls(experiment, start, k):
@@ -109,62 +107,108 @@ def fit(
                 progress.compiled(step + num_steps, time.monotonic() - called)
             before, step = step, step + num_steps
             due = step // every > before // every or step == experiment.steps
+            caught = signal()
             try:
                 progress.update(step, meter.push(step, metrics))
-                if due or signals or step // (every / 10) > before // (every / 10):
+                if due or caught or step // (every / 10) > before // (every / 10):
                     log.write(step, "train", meter.mean())
             except RunError as error:
-                raise RunError(f"{error}; {checkpoints.latest_good}") from None
+                checkpoints.wait()
+                raise RunError(f"{error}; {latest_good(kept)}") from None
             if due:
                 evaluated = evaluate(state)
                 log.write(step, "validation", evaluated)
                 progress.say(f"step {step}  {summary(evaluated)}")
-            if due or signals:
+                caught = caught or signal()
+            if due or caught:
                 checkpoints.save(step, state, evaluated if due else None)
-            if signals and step < experiment.steps:
-                raise Interrupted(f"interrupted at step {step}; {checkpoints.latest_good}", signals[0])
+            if caught and step < experiment.steps:
+                checkpoints.wait()
+                raise Interrupted(f"interrupted at step {step}; {latest_good(kept)}", caught)
 
         if patience is not None:
             state, step = checkpoints.restore_best(like) or (state, step)
-        result = Result(state, step, _finish(experiment, state, step, log, folder), log.rows)
+        result = Result(state, step, _finish(experiment, place, state, step, log, folder), log.rows)
         where = "" if folder is None else f", in {folder}"
         progress.say(f"{step - start} steps in {time.monotonic() - begin:.1f} s{where}")
         return result
 
 
+def _prepare(
+    experiment: Experiment, strategy: Strategy, shard_params: bool, k: int, patience: int | None
+) -> tuple[Layout, Callable[..., Any], Any]:
+    """Check what can be known before anything is compiled: (layout, compiled step, the state's shapes)."""
+    if patience is not None and patience < 1:
+        raise InputError(f"patience is {patience}; give 1 or more")
+    if patience is not None and experiment.validation is None and experiment.train is not None:
+        raise InputError(f"patience is {patience}, but there is no validation data to watch; give some")
+    if strategy == "pmap" and experiment.train is None:
+        raise InputError("strategy is pmap, but there is no batch to split over devices; choose jit or shard")
+    try:
+        place = layout(strategy, shard_params)
+        run = compile_step(experiment.learner.step, place, steps_per_call=k, load=partial(load, experiment))
+        if place.mesh is not None:
+            check_divides(first_items(experiment), 0, place.mesh.size)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    like = check_experiment(experiment)
+    shardings = place.state(like)
+
+    def placed(leaf: Any, sharding: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+    return place, run, jax.tree.map(placed, like, shardings)
+
+
+def _start(experiment: Experiment, shardings: Any, params: Any) -> Any:
+    state = initial_state(experiment, shardings)
+    if params is None:
+        return state
+    params = jax.device_put(params, shardings.params)
+    averaged = None if state.ema_params is None else jax.tree.map(jnp.copy, params)
+    return state.replace(params=params, ema_params=averaged)
+
+
 def _calls(experiment: Experiment, start: int, k: int) -> Iterator[tuple[int, Any]]:
     """Yield (number of steps, what they are fed) of each call; without data, the numbers of its steps."""
     if experiment.train is not None:
-        stream = experiment.train.stream(start, experiment.steps, k)
+        stream = experiment.train.stream(
+            start, experiment.steps, k, (jax.process_index(), jax.process_count())
+        )
     else:
         stream = (np.arange(at, min(at + k, experiment.steps)) for at in range(start, experiment.steps, k))
     for items in stream:
         yield len(jax.tree.leaves(items)[0]), items if k > 1 else jax.tree.map(lambda leaf: leaf[0], items)
 
 
-def _validation(experiment: Experiment) -> Any:
+def _validation(experiment: Experiment, place: Layout) -> Any:
     if experiment.validation is None and experiment.train is not None:
         return lambda state: {}
-    evaluate = compile_evaluate(experiment.learner, experiment.validation)
+    evaluate = compile_evaluate(experiment.learner, experiment.validation, place)
     return lambda state: evaluate(state, jax.random.key(experiment.seed))
 
 
 def _finish(
-    experiment: Experiment, state: Any, step: int, log: RunLog, folder: Path | None
+    experiment: Experiment, place: Layout, state: Any, step: int, log: RunLog, folder: Path | None
 ) -> dict[str, float]:
     """Measure the test data, draw the pictures, and return the metrics that count."""
     key = jax.random.key(experiment.seed)
     if experiment.test is not None:
-        metrics = compile_evaluate(experiment.learner, experiment.test)(state, key)
+        metrics = compile_evaluate(experiment.learner, experiment.test, place)(state, key)
         log.write(step, "test", metrics)
     else:
         rows = [row for row in log.rows if row["split"] == "validation" and row["step"] == step]
         metrics = {
             name: value for row in rows for name, value in row.items() if name not in ("step", "split")
         }
-    if folder is not None:
-        save_pictures(experiment, state, folder)
-        save_curves(folder / "pictures" / "curves.png", log.rows)
+    alone = place.local(state)
+    if folder is not None and jax.process_index() == 0:
+        try:
+            save_pictures(experiment, alone, folder)
+            save_curves(folder / "pictures" / "curves.png", log.rows)
+        except OSError as error:  # the run is whole without them
+            again = f"make room, then `jaxdl render {folder}`"
+            warnings.warn(f"pictures were not saved: {error.strerror}; {again}", stacklevel=2)
     return metrics
 
 
@@ -172,7 +216,7 @@ def save_pictures(experiment: Experiment, state: Any, folder: Path) -> list[Path
     """Save what the learner draws, from the data that count most, under a run's folder; return the files."""
     data = experiment.test or experiment.validation or experiment.train
     pictures = render_pictures(experiment.learner, data, state, jax.random.key(experiment.seed))
-    return [save_picture(folder / "pictures" / name, picture) for name, picture in pictures.items()]
+    return save_all(folder / "pictures", pictures)
 
 
 def _out_of_patience(rows: list[dict[str, Any]], experiment: Experiment, patience: int | None) -> bool:

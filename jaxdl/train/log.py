@@ -4,8 +4,11 @@ import json
 import math
 import sys
 import time
+import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -19,7 +22,9 @@ from jaxdl.train.workdir import write_atomically
 class RunLog:
     """Write one row per evaluation and split to the run's folder, if there is one.
 
-    Rows later than `start` are dropped: a run that resumes from an older checkpoint measures them again.
+    Rows later than `start` are dropped, and those of the test: a run that goes on measures them again. On a
+    full disk the run goes on, and what is missing is written as soon as there is room. Of several processes,
+    the first one writes.
 
     Attributes:
         rows: {"step", "split", metric: value, ...} each, those of earlier parts of the run included.
@@ -27,41 +32,77 @@ class RunLog:
 
     def __init__(self, workdir: Path | None, start: int) -> None:
         self.rows: list[dict[str, Any]] = []
-        self._file = self._events = None
+        self._workdir, self._start = workdir, start
+        self._events: Any = None
         if workdir is None:
             return
         path = workdir / "metrics.jsonl"
         if path.exists():
-            self.rows = [
-                row for row in map(_parse, path.read_text().splitlines()) if row and row["step"] <= start
-            ]
-        write_atomically(path, "".join(json.dumps(row) + "\n" for row in self.rows))
-        from tensorboardX import SummaryWriter
-
-        self._file = path.open("a")
-        self._events = SummaryWriter(str(workdir), purge_step=start + 1)
+            rows = [row for row in map(_parse, path.read_text().splitlines()) if row]
+            self.rows = [row for row in rows if row["step"] <= start and row["split"] != "test"]
+        self._written = 0  # rows in the file; 0 rewrites it
+        self._flush()
 
     def write(self, step: int, split: str, metrics: Mapping[str, float]) -> None:
         """Add the metrics of one split at one step."""
-        row = {"step": step, "split": split, **metrics}
-        self.rows.append(row)
-        if self._file is not None and self._events is not None:
-            self._file.write(json.dumps(row) + "\n")
-            self._file.flush()
-            for name, value in metrics.items():
-                self._events.add_scalar(f"{split}/{name}", value, step)
+        self.rows.append({"step": step, "split": split, **metrics})
+        self._flush()
 
     def close(self) -> None:
         """Close the files."""
-        if self._file is not None and self._events is not None:
-            self._file.close()
-            self._events.close()
+        if self._events is not None:
+            with suppress(OSError):
+                self._events.close()
+
+    def _flush(self) -> None:
+        folder = self._workdir
+        if folder is None or jax.process_index() > 0:
+            return
+        path, missing = folder / "metrics.jsonl", self.rows[self._written :]
+        lines = "".join(json.dumps(row) + "\n" for row in missing)
+        try:
+            if self._written:
+                with path.open("a") as file:
+                    file.write(lines)
+            else:
+                write_atomically(path, lines)
+            self._written = len(self.rows)
+            self._write_events(folder, missing)
+        except OSError as error:
+            self._written = 0  # the last line may be there in part
+            warnings.warn(f"cannot write {path}: {error.strerror}; the run goes on", stacklevel=3)
+
+    def _write_events(self, folder: Path, rows: list[dict[str, Any]]) -> None:
+        """Add rows to the TensorBoard events, in this thread: one in the background would die in silence."""
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+        from tensorboardX.summary import Summary
+
+        if self._events is None:
+            self._events = EventsWriter(str(folder / "events"), f".{time.time_ns()}")
+            restart = SessionLog(status=SessionLog.START)  # hides what an earlier part of the run wrote later
+            self._events.write_event(Event(wall_time=time.time(), step=self._start + 1, session_log=restart))
+            rows = [row for row in rows if row["step"] > self._start]
+        for row in rows:
+            values = [
+                Summary.Value(tag=f"{row['split']}/{name}", simple_value=value)
+                for name, value in row.items()
+                if name not in ("step", "split")
+            ]
+            event = Event(wall_time=time.time(), step=row["step"], summary=Summary(value=values))
+            self._events.write_event(event)
+        self._events.flush()
 
 
 class Meter:
-    """Read the metrics of each call while the next one runs, and average them between evaluations."""
+    """Read the metrics of each call while the next one runs, and average them between evaluations.
 
-    def __init__(self) -> None:
+    Args:
+        leaves: what the numbers of a `nonfinite` metric stand for, by its prefix.
+    """
+
+    def __init__(self, leaves: Mapping[str, list[str]] = MappingProxyType({})) -> None:
+        self._leaves = leaves
         self._pending: tuple[int, Any] | None = None
         self._window: list[dict[str, np.ndarray]] = []
         self._latest: dict[str, float] = {}
@@ -87,12 +128,12 @@ class Meter:
             return
         (step, metrics), self._pending = self._pending, None
         values = {name: np.atleast_1d(value) for name, value in jax.device_get(metrics).items()}
-        _check_finite(values, step)
+        _check_finite(values, step, self._leaves)
         self._window.append(values)
         self._latest = _mean([values])
 
 
-def _check_finite(values: Mapping[str, np.ndarray], step: int) -> None:
+def _check_finite(values: Mapping[str, np.ndarray], step: int, leaves: Mapping[str, list[str]]) -> None:
     """Raise at the first step whose loss or gradient was not finite and not skipped."""
     own = [name for name in values if name.split("/")[-1] in FLAGS.values()]
     if own:  # a gradient learner says so itself
@@ -105,9 +146,15 @@ def _check_finite(values: Mapping[str, np.ndarray], step: int) -> None:
     for name, where in bad.items():
         if where.any():
             first = step - len(where) + 1 + int(where.argmax())
-            player = name.rpartition("/")[0]
+            player, slash, _ = name.rpartition("/")
             what = f"loss or gradient{' of ' + player if player else ''}" if own else f"metric {name}"
-            raise RunError(f"{what} is not finite at step {first}")
+            known = leaves.get(player + slash)
+            leaf = (
+                f"; the first bad leaf is {known[int(values[name][where.argmax()]) - 1]}"
+                if own and known
+                else ""
+            )
+            raise RunError(f"{what} is not finite at step {first}{leaf}")
 
 
 def _mean(window: list[dict[str, np.ndarray]]) -> dict[str, float]:

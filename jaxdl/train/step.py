@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxdl.train.state import TrainState
+from jaxdl.train.state import TrainState, path_name
 from jaxdl.types import Array, Batch, Key, Learner, LossFn, Metrics
 
 FLAGS = {"stop": "nonfinite", "skip": "skipped"}  # the metric that tells of a non-finite loss or gradient
@@ -51,6 +51,7 @@ def gradient_learner(
     evaluate: Callable[..., dict[str, Array]],
     render: Callable[..., Mapping[str, Any]] | None = None,
     report: Callable[..., Mapping[str, float]] | None = None,
+    check: Callable[..., None] | None = None,
     options: Options = Options(),
 ) -> Learner:
     """Build a Learner from losses and optimizers.
@@ -61,14 +62,16 @@ def gradient_learner(
         evaluate: (params, model_state, batch, key) -> {name: [B]}; it sees the averaged params where kept.
         render: (params, model_state, batch, key) -> {name: picture}.
         report: (params, model_state, data) -> metrics, on the host.
+        check: (params, model_state, batch, held) -> None; raises a ValueError for wrong data.
         options: of the step.
 
     Returns:
         The Learner; its state is a TrainState. The step's metrics are those of the losses, and for each
         player (prefixed `name/` where there are several) loss, learning_rate (if the optimizer's state holds
         it, as with those of jaxdl.optim), grad_norm (before clipping), param_norm, update_ratio =
-        ‖update‖/‖params‖, and nonfinite or skipped (1 where the loss or gradient was not finite). The metrics
-        of a player that rests on a step are NaN: not measured.
+        ‖update‖/‖params‖, and skipped (1 where the loss or gradient was not finite) or nonfinite (the number
+        of the first bad leaf there, see `leaf_names`). The metrics of a player that rests on a step are NaN:
+        not measured.
 
     Raises:
         ValueError: for an option or a player out of range.
@@ -115,6 +118,7 @@ def gradient_learner(
         evaluate=lambda state, batch, key: evaluate(*seen(state), batch, key),
         render=None if render is None else lambda state, batch, key: render(*seen(state), batch, key),
         report=None if report is None else lambda state, data: report(*seen(state), data),
+        check=None if check is None else lambda state, batch, held: check(*seen(state), batch, held),
     )
 
 
@@ -159,7 +163,8 @@ def play(
         "grad_norm": grad_norm,
         "param_norm": param_norm,
         "update_ratio": optax.tree.norm(updates) / jnp.maximum(param_norm, 1e-12),
-        FLAGS[options.on_nonfinite]: 1.0 - finite,
+        FLAGS[options.on_nonfinite]: ~finite
+        * (first_bad_leaf(own, grads) if options.on_nonfinite == "stop" else 1),
     }
     for _, rate in optax.tree.get_all_with_path(opt_state, "learning_rate"):
         if isinstance(rate, Array):  # and not the state of a schedule, which has the same name
@@ -217,6 +222,26 @@ def accumulated_gradient(
     (model_state, total), stacked = jax.lax.scan(add, (model_state, zeros), micros)
     value, metrics = jax.tree.map(lambda leaf: leaf.mean(0), stacked)
     return value, model_state, metrics, jax.tree.map(lambda leaf: leaf / num_micro, total)
+
+
+def first_bad_leaf(params: Any, grads: Any) -> Array:
+    """Number the first array that is not finite among params, then gradients, then the loss, from 1."""
+    norms = jnp.stack([optax.tree.norm(leaf) for leaf in jax.tree.leaves((params, grads))])
+    bad = jnp.append(~jnp.isfinite(norms), True)
+    return 1 + bad.argmax()
+
+
+def leaf_names(state: Any) -> dict[str, list[str]]:
+    """Name what `nonfinite` numbers, for each prefix of a metric; only a TrainState has it."""
+    params = state.params if isinstance(state, TrainState) else {}
+    names = {}
+    for player, own in params.items():
+        leaves = [
+            path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path({"params": {player: own}})
+        ]
+        gradients = [f"the gradient of {leaf}" for leaf in leaves]
+        names["" if len(params) == 1 else f"{player}/"] = [*leaves, *gradients, "the loss itself"]
+    return names
 
 
 def mean_over_devices(axis_name: str, leaf: Array) -> Array:

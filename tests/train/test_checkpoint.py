@@ -1,13 +1,18 @@
 """Checkpoints: what is saved comes back, strictly, from the last one that is whole."""
 
+import resource
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from jaxdl.errors import InputError, RunError
-from jaxdl.train import Checkpoints, TrainState
+from jaxdl.train import Checkpoints, TrainState, load_part
 
 
 def state_of(value=1.0, width=3, dtype=jnp.float32):
@@ -89,7 +94,7 @@ def test_what_is_saved_is_the_state_at_the_time(tmp_path):
         (lambda: state_of().replace(ema_count=None), r"holds ema_count, which this learner has not"),
         (
             lambda: state_of().replace(model_state={"chain": jax.random.key(5), "more": jnp.ones(2)}),
-            r"has no model_state\.more",
+            r"model_state\.more is missing in",
         ),
     ],
     ids=["shape", "dtype", "extra", "missing"],
@@ -126,6 +131,132 @@ def test_all_damaged_is_an_error(saved):
     with pytest.warns(UserWarning, match="damaged"), pytest.raises(RunError, match="every checkpoint"):
         checkpoints.restore_latest(jax.eval_shape(state_of))
     checkpoints.close()
+
+
+def test_a_damaged_checkpoint_is_written_anew_when_its_step_comes_again(saved):
+    damage(saved / "3" / "default")
+    checkpoints = Checkpoints(saved)
+    with pytest.warns(UserWarning, match="damaged"):
+        checkpoints.restore_latest(jax.eval_shape(state_of))
+    checkpoints.save(3, state_of(3.0), {"loss": 0.4})
+    checkpoints.close()
+    again = Checkpoints(saved)
+    state, step = again.restore_latest(jax.eval_shape(state_of))
+    assert step == 3
+    assert_equal(state, state_of(3.0))
+    again.close()
+
+
+def test_a_damaged_best_checkpoint_is_an_error(saved):
+    damage(saved / "1" / "default")
+    checkpoints = Checkpoints(saved)
+    with pytest.raises(RunError, match="the best checkpoint, of step 1, is damaged"):
+        checkpoints.restore_best(jax.eval_shape(state_of))
+    checkpoints.close()
+
+
+@pytest.fixture
+def small_files():
+    """No file may grow beyond 200 bytes: to a writer that is a full disk."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (200, limit[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+
+
+# Futures of the writes that failed report to an event loop that orbax has closed by then.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_on_a_full_disk_the_older_checkpoints_stay_and_later_ones_are_written(saved, small_files):
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    checkpoints = Checkpoints(saved)
+    small_files()
+    checkpoints.save(4, state_of(4.0), {"loss": 0.3})
+    with pytest.warns(
+        UserWarning,
+        match="of step 4 was not written: File too large; the run goes on, and the last good .* of step 3",
+    ):
+        checkpoints.wait()
+    assert sorted(path.name for path in saved.iterdir()) == ["1", "2", "3"]  # no half-written rest
+    checkpoints.save(5, state_of(5.0), {"loss": 0.3})
+    with pytest.warns(UserWarning, match="step 5 was not written"):
+        checkpoints.save(6, state_of(6.0), {"loss": 0.3})
+    with pytest.warns(UserWarning, match="step 6 was not written"):
+        checkpoints.wait()
+    resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    checkpoints.save(7, state_of(7.0), {"loss": 0.3})
+    checkpoints.close()
+    again = Checkpoints(saved)
+    state, step = again.restore_latest(jax.eval_shape(state_of))
+    assert step == 7
+    assert_equal(state, state_of(7.0))
+    again.close()
+
+
+def over_devices(count, split=False):
+    """The shapes of a state, to live on the first `count` devices, its largest array split over them."""
+    mesh = Mesh(np.asarray(jax.devices()[:count]), ("batch",))
+
+    def place(leaf):
+        splits = split and leaf.ndim and leaf.shape[0] % count == 0
+        sharding = NamedSharding(mesh, P("batch") if splits else P())
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+    return jax.tree.map(place, jax.eval_shape(partial(state_of, 2.0, 16)))
+
+
+@pytest.mark.parametrize("split", [True, False], ids=["split", "replicated"])
+@pytest.mark.parametrize(("wrote", "reads"), [(8, 1), (1, 8), (8, 4), (8, None)])
+def test_a_checkpoint_written_on_some_devices_restores_on_others(tmp_path, wrote, reads, split):
+    like = over_devices(wrote, split)
+    state = jax.tree.map(lambda leaf, to: jax.device_put(leaf, to.sharding), state_of(2.0, 16), like)
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, state)
+    checkpoints.close()
+    again = Checkpoints(tmp_path)
+    wanted = jax.eval_shape(partial(state_of, 2.0, 16)) if reads is None else over_devices(reads, split)
+    restored, _ = again.restore_latest(wanted)
+    again.close()
+    assert_equal(restored, state_of(2.0, 16))
+    for leaf, to in zip(jax.tree.leaves(restored), jax.tree.leaves(wanted), strict=True):
+        assert leaf.sharding.num_devices == (reads or 1)
+        assert reads is None or leaf.sharding == to.sharding
+
+
+@pytest.fixture
+def run(saved, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    saved.rename(folder / "checkpoints")
+    return folder
+
+
+def test_a_part_is_read_by_name(run):
+    np.testing.assert_array_equal(load_part(run)["model"]["w"], np.full((3, 2), 3.0, np.float32))
+    np.testing.assert_array_equal(load_part(run, "params.model.w", step=2), np.full((3, 2), 2.0))
+    assert load_part(run, "step") == 3
+    np.testing.assert_array_equal(load_part(run, "key"), jax.random.key_data(jax.random.key(3)))
+    adam = load_part(run, "opt_state.model.0")
+    assert set(adam) == {"count", "mu", "nu"}
+    assert set(load_part(run, "")) == {
+        *("step", "params", "opt_state", "model_state", "key", "ema_params", "ema_count")
+    }
+
+
+@pytest.mark.parametrize(
+    ("part", "step", "message"),
+    [
+        ("parms", None, "has no 'parms' in the state; it has .*params"),
+        ("params.encoder", None, "has no 'encoder' in params; it has model"),
+        ("params.model.w.x", None, r"has no 'x' in params\.model\.w; it has nothing inside"),
+        ("params", 9, r"no checkpoint of step 9; it has those of steps \[1, 2, 3\]"),
+    ],
+)
+def test_a_part_that_is_not_there_is_named(run, part, step, message):
+    with pytest.raises(InputError, match=message):
+        load_part(run, part, step)
+
+
+def test_a_folder_without_checkpoints_has_no_parts(tmp_path):
+    with pytest.raises(InputError, match="holds no checkpoint"):
+        load_part(tmp_path)
 
 
 def test_without_a_folder_nothing_is_kept():

@@ -12,8 +12,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from jaxdl.data import Batches
-from jaxdl.train import Options, Player, compile_step, gradient_learner
-from jaxdl.train.compile import state_sharding
+from jaxdl.train import Layout, Options, Player, compile_step, gradient_learner, layout
 
 RNG = np.random.default_rng(0)
 DATA = Batches({"x": RNG.normal(size=(40, 6)).astype(np.float32)}, batch_size=16, seed=3)
@@ -59,7 +58,7 @@ def learner_of(net, options=Options(), every=1):
 
 def train(learner, strategy, steps_per_call=1, num_steps=6, data=DATA, **keywords):
     run = compile_step(
-        learner.step, strategy=strategy, steps_per_call=steps_per_call, load=data.load, **keywords
+        learner.step, layout(strategy, **keywords), steps_per_call=steps_per_call, load=data.load
     )
     state, losses = jax.jit(learner.init)(jax.random.key(0), data.batch_at(0)), []
     for start in range(0, num_steps, steps_per_call):
@@ -135,7 +134,7 @@ def test_the_second_call_does_not_retrace_and_the_state_is_donated():
 
     for strategy in ("jit", "pmap", "shard"):
         traces.clear()
-        run = compile_step(step, strategy=strategy)
+        run = compile_step(step, layout(strategy))
         state, _ = run(jnp.zeros(()), np.ones(8, np.float32))
         count = len(traces)
         assert count >= 1
@@ -155,7 +154,7 @@ def test_counts_and_keys_in_the_model_state_stay_what_they_are_under_pmap():
         return value, ({**model_state, "count": model_state["count"] + 1}, {"error": value})
 
     learner = gradient_learner(init, {"net": Player(loss, optax.sgd(0.1))}, evaluate=lambda *args: {})
-    run = compile_step(learner.step, strategy="pmap")
+    run = compile_step(learner.step, layout("pmap"))
     state, _ = run(learner.init(jax.random.key(0), None), {"x": np.ones((8, 6), np.float32)})
     assert state.model_state["count"].dtype == jnp.int32
     assert state.model_state["count"] == 1
@@ -166,23 +165,23 @@ def test_params_are_split_along_their_largest_axis_that_divides():
     mesh = Mesh(np.asarray(jax.devices()), ("batch",))
     shapes = {"wide": (16, 4096), "tall": (4096, 9), "odd": (4099, 3), "small": (8, 8), "scalar": ()}
     tree = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()}
-    specs = jax.tree.map(lambda sharding: sharding.spec, state_sharding(tree, mesh, shard_params=True))
+    specs = jax.tree.map(lambda sharding: sharding.spec, Layout("shard", mesh, True).state(tree))
     split = {"wide": P(None, "batch"), "tall": P("batch"), "odd": P(), "small": P(), "scalar": P()}
     assert specs == split
-    replicated = state_sharding(tree, mesh, shard_params=False)
+    replicated = Layout("shard", mesh).state(tree)
     assert all(sharding.spec == P() for sharding in jax.tree.leaves(replicated))
 
 
 @pytest.mark.parametrize("strategy", ["pmap", "shard"])
 @pytest.mark.parametrize(("size", "fit"), [(12, "8 or 16 would"), (3, "8 would")])
 def test_a_batch_that_does_not_divide_names_what_would_fit(strategy, size, fit):
-    run = compile_step(lambda state, batch, axis_name=None: (state, {}), strategy=strategy)
+    run = compile_step(lambda state, batch, axis_name=None: (state, {}), layout(strategy))
     with pytest.raises(ValueError, match=rf"batch of {size} does not divide over 8 devices; {fit}"):
         run(jnp.zeros(()), np.ones((size, 2), np.float32))
 
 
 def test_unknown_arguments_are_refused():
     with pytest.raises(ValueError, match="strategy is 'tpu'; choose jit, pmap or shard"):
-        compile_step(lambda state, batch: (state, {}), strategy="tpu")
+        layout("tpu")
     with pytest.raises(ValueError, match="steps_per_call is 0"):
         compile_step(lambda state, batch: (state, {}), steps_per_call=0)

@@ -13,7 +13,7 @@ import pytest
 from jaxdl import optim
 from jaxdl.data import Batches
 from jaxdl.errors import InputError, Interrupted, RunError
-from jaxdl.train import Experiment, Options, Player, fit, gradient_learner
+from jaxdl.train import Experiment, Options, Player, fit, gradient_learner, load_part
 from jaxdl.types import Learner
 
 RNG = np.random.default_rng(0)
@@ -247,10 +247,12 @@ def bad_from(at):
 
 
 def test_a_loss_that_is_not_finite_stops_naming_step_and_checkpoint(tmp_path):
-    with pytest.raises(RunError, match="loss or gradient is not finite at step 2; no checkpoint was saved"):
+    with pytest.raises(
+        RunError, match="at step 2; the first bad leaf is the loss itself; no checkpoint was saved"
+    ):
         fit(experiment_of(bad_from(0)), tmp_path / "early", quiet=True)
     with pytest.raises(
-        RunError, match=r"not finite at step \d+; the last good checkpoint is of step \d+"
+        RunError, match=r"not finite at step \d+; .* the loss itself; the last good checkpoint is of step \d+"
     ) as error:
         fit(experiment_of(bad_from(60)), tmp_path / "late", quiet=True)
     at, good = [int(word) for word in str(error.value).replace(";", "").split() if word.isdigit()]
@@ -306,56 +308,56 @@ def test_it_runs_outside_the_main_thread():
     assert results[0].step == 3
 
 
-def grown(learner):
-    return learner._replace(
-        step=lambda state, batch, *, axis_name=None: ({**state, "more": state["steps"]}, {})
+def test_params_of_another_run_are_where_a_run_starts(uninterrupted, tmp_path):
+    params = load_part(uninterrupted[1])
+    result = fit(experiment_of(steps=1, steps_per_call=1), params=params, quiet=True)
+    learner, train = experiment_of().learner, experiment_of().train
+    state = learner.init(jax.random.key(0), train.batch_at(0))
+    given = jax.tree.map(jnp.asarray, params)
+    state, _ = learner.step(state.replace(params=given, ema_params=given), train.batch_at(0))
+    np.testing.assert_allclose(
+        result.state.params["model"]["w"], state.params["model"]["w"], rtol=1e-5, atol=1e-6
+    )
+    np.testing.assert_allclose(
+        result.state.ema_params["model"]["w"], state.params["model"]["w"], rtol=1e-5, atol=1e-6
     )
 
 
 @pytest.mark.parametrize(
-    ("make", "keywords", "message"),
+    ("params", "message"),
     [
-        (experiment_of, {"strategy": "gpu"}, "strategy is 'gpu'; choose jit, pmap or shard"),
-        (experiment_of, {"patience": 0}, "patience is 0; give 1 or more"),
-        (experiment_of, {"steps_per_call": -1}, "steps_per_call is -1"),
-        (experiment_of, {"steps_per_call": 0}, "steps_per_call is 0"),
-        (lambda: experiment_of(validation=None), {"patience": 2}, "no validation data to watch"),
+        ({"model": {"w": np.zeros(3, np.float32)}}, r"model\.w is float32\[3\] in the given params"),
         (
-            lambda: experiment_of(train=Batches(SOURCE, 12)),
-            {"strategy": "pmap"},
-            "12 does not divide over 8 devices",
+            {"model": {"w": np.zeros(4)}},
+            r"model\.w is float64\[4\] in the given params, but float32\[4\] here",
         ),
-        (lambda: experiment_of(train=Batches({"x": X}, 8)), {}, "does not fit its data: KeyError: 'y'"),
-        (lambda: experiment_of(train=Batches({**SOURCE, "x": X[:, :3]}, 8)), {}, "does not fit its data"),
-        (lambda: experiment_of(options=Options(accumulate=3)), {}, "batch of 8 .* accumulate=3"),
-        (
-            lambda: experiment_of(validation=Batches({**SOURCE, "x": np.where(X > 2, np.nan, X)}, 8)),
-            {},
-            r"validation data\['x'\] is not finite in \d+ examples, first in \d+",
-        ),
-        (lambda: Experiment(grown(counter()), steps=3), {}, "step changes the structure"),
-    ],
-    ids=[
-        "strategy",
-        "patience",
-        "steps",
-        "no steps",
-        "no validation",
-        "divides",
-        "no y",
-        "shape",
-        "accumulate",
-        "nan",
-        "structure",
+        ({"net": {"w": np.zeros(4, np.float32)}}, r"model\.w is missing in the given params"),
     ],
 )
-def test_wrong_input_is_refused_before_anything_is_written(make, keywords, message, tmp_path):
+def test_params_that_do_not_fit_are_refused(params, message, tmp_path):
     with pytest.raises(InputError, match=message):
-        fit(make(), tmp_path / "run", quiet=True, **keywords)
+        fit(experiment_of(), tmp_path / "run", params=params, quiet=True)
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("name", ["steps", "steps_per_call", "eval_every"])
-def test_lengths_out_of_range_are_refused(name):
-    with pytest.raises(ValueError, match=f"{name} is 0; give 1 or more"):
-        experiment_of(**{name: 0})
+def test_a_learner_of_its_own_takes_no_params():
+    with pytest.raises(InputError, match="the state of this learner is a dict; it has no params to replace"):
+        fit(Experiment(counter(), steps=3), params={}, quiet=True)
+
+
+def test_a_learner_without_data_is_not_split_by_pmap():
+    with pytest.raises(InputError, match="strategy is pmap, but there is no batch to split"):
+        fit(Experiment(counter(), steps=3), strategy="pmap", quiet=True)
+    result = fit(Experiment(counter(), steps=3, steps_per_call=2), strategy="shard", quiet=True)
+    assert result.state["steps"] == 3
+
+
+@pytest.mark.parametrize(("wrote", "reads"), [("shard", "jit"), ("jit", "shard"), ("pmap", "jit")])
+def test_a_run_goes_on_under_another_strategy(wrote, reads, tmp_path):
+    """The learning rate is constant and the transform draws by visit, so both halves are one run."""
+    halves = [experiment_of(steps=steps, eval_every=20) for steps in (20, 40)]
+    fit(halves[0], tmp_path / "run", strategy=wrote, shard_params=wrote == "shard", quiet=True)
+    result = fit(halves[1], tmp_path / "run", strategy=reads, quiet=True)
+    assert result.step == 40
+    values = [row["loss"] for row in result.rows if row["split"] == "validation"]
+    assert len(values) == 2 and values[1] < values[0]

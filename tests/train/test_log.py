@@ -39,6 +39,57 @@ def test_the_first_bad_step_is_named(metrics, message):
         meter.mean()
 
 
+def test_the_first_bad_leaf_is_named():
+    meter = Meter({"generator/": ["params.w", "the gradient of params.w", "the loss itself"]})
+    meter.push(10, {"generator/nonfinite": np.array([0.0, 2.0, 1.0])})
+    with pytest.raises(
+        RunError, match=r"generator is not finite at step 9; .* is the gradient of params\.w$"
+    ):
+        meter.mean()
+
+
+def test_on_a_full_disk_the_log_warns_and_catches_up_when_there_is_room(tmp_path, monkeypatch):
+    log = RunLog(tmp_path, 0)
+    log.write(10, "train", {"loss": 1.0})
+    (tmp_path / "metrics.jsonl").rename(tmp_path / "aside")
+    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")  # every write there fails as on a full disk
+    with pytest.warns(
+        UserWarning, match=r"cannot write .*metrics\.jsonl: No space left on device; the run goes"
+    ):
+        log.write(20, "train", {"loss": 2.0})
+    log.write(30, "train", {"loss": 3.0})
+    log.close()
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [10, 20, 30]
+
+
+def test_tensorboard_reads_the_events(tmp_path):
+    """By the layout of the file: length, checksum, record, checksum; the records are protocol buffers."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    log = RunLog(tmp_path, 0)
+    log.write(10, "train", {"loss": 0.5})
+    log.close()
+    log = RunLog(tmp_path, 10)  # a run that goes on
+    log.write(20, "validation", {"loss": 0.25, "accuracy": 1.0})
+    log.close()
+    scalars, restarts = set(), []
+    for path in tmp_path.glob("events.out.tfevents.*"):
+        data, at = path.read_bytes(), 0
+        while at < len(data):
+            size = int.from_bytes(data[at : at + 8], "little")
+            event = Event.FromString(data[at + 12 : at + 12 + size])
+            at += size + 16
+            scalars |= {(event.step, value.tag, value.simple_value) for value in event.summary.value}
+            restarts += [event.step] * event.HasField("session_log")
+    assert scalars == {
+        (10, "train/loss", 0.5),
+        (20, "validation/loss", 0.25),
+        (20, "validation/accuracy", 1.0),
+    }
+    assert sorted(restarts) == [1, 11]
+
+
 def test_a_skipped_step_is_no_error():
     meter = Meter()
     meter.push(2, {"loss": np.array([1.0, np.nan]), "skipped": np.array([0.0, 1.0])})

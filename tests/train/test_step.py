@@ -8,7 +8,7 @@ import pytest
 
 from jaxdl import optim
 from jaxdl.train import Options, Player, gradient_learner
-from jaxdl.train.step import to_bfloat16
+from jaxdl.train.step import leaf_names, to_bfloat16
 
 X = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
 Y = X @ np.array([1.0, -2.0, 0.5], np.float32) + 0.3
@@ -165,14 +165,15 @@ def poisoned(params, model_state, batch, key):
     return value + jnp.where(batch["x"][0, 0] > 1e3, jnp.nan, 0.0), aux
 
 
+def only_gradient(params, model_state, batch, key):
+    value, aux = squared_error(params, model_state, batch, key)
+    bad = batch["x"][0, 0] > 1e3
+    # sqrt(0): the value is finite, its gradient is not
+    return value + jnp.sqrt(jnp.where(bad, 0.0 * params["model"]["b"], 1.0)), aux
+
+
 @pytest.mark.parametrize("where", ["loss", "gradient"])
 def test_skip_drops_a_bad_update_and_counts_it(where):
-    def only_gradient(params, model_state, batch, key):
-        value, aux = squared_error(params, model_state, batch, key)
-        bad = batch["x"][0, 0] > 1e3
-        # sqrt(0): the value is finite, its gradient is not
-        return value + jnp.sqrt(jnp.where(bad, 0.0 * params["model"]["b"], 1.0)), aux
-
     loss = poisoned if where == "loss" else only_gradient
     learner = learner_of(loss, optax.adam(0.1), Options(on_nonfinite="skip"))
     before, metrics = run(learner, 1)
@@ -188,10 +189,29 @@ def test_skip_drops_a_bad_update_and_counts_it(where):
     assert after.step == before.step + 1  # the data goes on
 
 
-def test_stop_flags_a_bad_update():
+@pytest.mark.parametrize(
+    ("loss", "spoilt", "leaf"),
+    [
+        (poisoned, {}, "the loss itself"),
+        (only_gradient, {}, "the gradient of params.model.b"),
+        (squared_error, {"w": jnp.array([1.0, jnp.inf, 1.0])}, "params.model.w"),
+    ],
+    ids=["loss", "gradient", "params"],
+)
+def test_stop_numbers_the_first_bad_leaf(loss, spoilt, leaf):
+    learner = learner_of(loss)
     bad = {"x": np.full((8, 3), 1e4, np.float32), "y": Y}
-    _, metrics = run(learner_of(poisoned), 1, bad)
-    assert metrics["nonfinite"] == 1
+    state = learner.init(jax.random.key(0), bad)
+    state = state.replace(params={"model": {**state.params["model"], **spoilt}})
+    _, metrics = learner.step(state, bad)
+    assert leaf_names(state)[""][int(metrics["nonfinite"]) - 1] == leaf
+
+
+def test_leaves_are_named_by_player():
+    names = leaf_names(game().init(jax.random.key(0), None))
+    assert names["x/"] == ["params.x", "the gradient of params.x", "the loss itself"]
+    assert names["y/"] == ["params.y", "the gradient of params.y", "the loss itself"]
+    assert leaf_names({"params": {"w": jnp.zeros(2)}}) == {}
 
 
 # ---- several players
