@@ -57,3 +57,20 @@ def test_the_table_holds_every_config():
 def test_its_picture_is_there():
     for target in re.findall(r"!\[.*?\]\((.*?)\)", README):
         assert (ROOT / target).is_file()
+
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_options_that_pages_name_are_there(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["train", str(ROOT / "configs" / "vae_digits.py"), "--help"])
+    known = set(re.findall(r"--[a-z][a-z0-9-]+", capsys.readouterr().out))
+    runs = (ROOT / "docs" / "runs.md").read_text()
+    assert set(re.findall(r"--[a-z][a-z0-9-]+", runs)) <= known
