@@ -10,7 +10,7 @@ Key: TypeAlias = jax.Array  # a typed PRNG key, made by jax.random.key
 PyTree: TypeAlias = Any
 Batch: TypeAlias = Any  # a pytree of arrays [B, ...]; None for learners that draw their own experience
 Metrics: TypeAlias = dict[str, Array]  # flat, scalars; NaN says "not measured", except of a loss
-Picture: TypeAlias = Any  # [H, W] or [H, W, 3] in [0, 1]; or a str, for systems that write text
+Picture: TypeAlias = Any  # [H, W], [H, W, 3] or frames [T, H, W, 3] in [0, 1]; or a str: text
 
 # (params, model_state, batch, key) -> (loss, (model_state, metrics))
 LossFn: TypeAlias = Callable[[Any, Any, Any, Any], tuple[Array, tuple[Any, Metrics]]]

@@ -30,23 +30,23 @@ def save_all(folder: Path, pictures: Mapping[str, Any]) -> list[Path]:
         if not isinstance(name, str) or not re.fullmatch(r"[\w-][\w .+-]{0,99}", name):
             raise RunError(f"render names a picture {name!r}; give a plain name of letters and digits")
         if not isinstance(picture, str) and not _is_picture(np.shape(picture)):
-            raise RunError(
-                f"picture {name} has shape {list(np.shape(picture))}; give [H, W], [H, W, 1] or [H, W, 3]"
-            )
+            shapes = "[H, W], [H, W, 1], [H, W, 3] or [T, H, W, 3]"
+            raise RunError(f"picture {name} has shape {list(np.shape(picture))}; give {shapes}")
     return [save_picture(folder / name, picture) for name, picture in pictures.items()]
 
 
 def save_picture(path: Path, picture: Any) -> Path:
-    """Save what `render` drew: an array as PNG, small ones magnified, a str as text.
+    """Save what `render` drew: an array as PNG, frames as an animated GIF, both magnified, a str as text.
 
     Args:
         path: without its suffix.
-        picture: [H, W], [H, W, 1] or [H, W, 3] in [0, 1], or a str.
+        picture: [H, W], [H, W, 1] or [H, W, 3] in [0, 1]; frames [T, H, W, 3], 25 of them a second; or a str.
 
     Returns:
         The path with its suffix.
     """
-    path = path.with_name(path.name + (".txt" if isinstance(picture, str) else ".png"))
+    suffix = ".txt" if isinstance(picture, str) else ".gif" if np.ndim(picture) == 4 else ".png"
+    path = path.with_name(path.name + suffix)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)  # and not written through, where it is a link
     if isinstance(picture, str):
@@ -57,13 +57,17 @@ def save_picture(path: Path, picture: Any) -> Path:
     pixels = np.round(np.clip(np.asarray(picture, np.float32), 0, 1) * 255).astype(np.uint8)
     if pixels.ndim == 3 and pixels.shape[-1] == 1:
         pixels = pixels[..., 0]
-    zoom = max(1, 640 // max(pixels.shape[:2]))
-    Image.fromarray(pixels.repeat(zoom, 0).repeat(zoom, 1)).save(path)
+    frames = pixels if pixels.ndim == 4 else pixels[None]
+    zoom = max(1, 640 // max(frames.shape[1:3]))
+    first, *rest = (Image.fromarray(frame.repeat(zoom, 0).repeat(zoom, 1)) for frame in frames)
+    animation: dict[str, Any] = {"append_images": rest, "duration": 40, "loop": 0} if rest else {}
+    first.save(path, save_all=bool(rest), **animation)
     return path
 
 
 def _is_picture(shape: tuple[int, ...]) -> bool:
-    return 0 not in shape and (len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3)))
+    channels = {3: (1, 3), 4: (3,)}.get(len(shape), ())
+    return 0 not in shape and (len(shape) == 2 or shape[-1:] in [(count,) for count in channels])
 
 
 def save_curves(path: Path, rows: list[dict[str, Any]]) -> None:

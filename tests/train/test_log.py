@@ -152,3 +152,18 @@ def test_curves_are_drawn_if_there_are_any(tmp_path):
     rows = [{"step": step, "split": split, "loss": step} for step in (1, 2) for split in ("train", "test")]
     save_curves(tmp_path / "curves.png", rows)
     assert np.asarray(Image.open(tmp_path / "curves.png")).std() > 1
+
+
+def test_frames_are_an_animation(tmp_path):
+    frames = np.zeros((3, 4, 5, 3))
+    for index in range(3):
+        frames[index, index, index] = 1.0  # a white pixel that moves down the diagonal
+    path = save_picture(tmp_path / "film", frames)
+    assert path.name == "film.gif"
+    with Image.open(path) as film:
+        assert film.n_frames == 3
+        assert film.size == (640, 512)
+        for index in range(3):
+            film.seek(index)
+            shown = np.asarray(film.convert("L"))[64::128, 64::128]
+            assert np.argwhere(shown > 128).tolist() == [[index, index]]
