@@ -6,7 +6,7 @@ from jaxdl.train.evaluate import compile_evaluate, render_pictures
 from jaxdl.train.experiment import Experiment, check_experiment, initial_state
 from jaxdl.train.fit import Result, fit
 from jaxdl.train.state import TrainState
-from jaxdl.train.step import Options, Player, gradient_learner
+from jaxdl.train.step import Options, Player, gradient_learner, mean_over_steps
 
 __all__ = [
     "Checkpoints",
@@ -25,5 +25,6 @@ __all__ = [
     "initial_state",
     "layout",
     "load_part",
+    "mean_over_steps",
     "render_pictures",
 ]

@@ -244,6 +244,20 @@ def leaf_names(state: Any) -> dict[str, list[str]]:
     return names
 
 
+def mean_over_steps(metrics: Mapping[str, Array]) -> Metrics:
+    """Merge the metrics [k] of several gradient steps into those of one: averages of what was measured.
+
+    Of `nonfinite`, which numbers a leaf, the first that is not zero is kept.
+    """
+
+    def merge(name: str, values: Array) -> Array:
+        if name.split("/")[-1] == FLAGS["stop"]:
+            return values[(values > 0).argmax()]
+        return jnp.nanmean(values)
+
+    return {name: merge(name, values) for name, values in metrics.items()}
+
+
 def mean_over_devices(axis_name: str, leaf: Array) -> Array:
     """Average a floating-point array; counts and keys are the same on all devices already."""
     return jax.lax.pmean(leaf, axis_name) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf

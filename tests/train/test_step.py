@@ -8,7 +8,7 @@ import pytest
 
 from jaxdl import optim
 from jaxdl.train import Options, Player, gradient_learner
-from jaxdl.train.step import leaf_names, to_bfloat16
+from jaxdl.train.step import leaf_names, mean_over_steps, to_bfloat16
 
 X = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
 Y = X @ np.array([1.0, -2.0, 0.5], np.float32) + 0.3
@@ -205,6 +205,11 @@ def test_stop_numbers_the_first_bad_leaf(loss, spoilt, leaf):
     state = state.replace(params={"model": {**state.params["model"], **spoilt}})
     _, metrics = learner.step(state, bad)
     assert leaf_names(state)[""][int(metrics["nonfinite"]) - 1] == leaf
+
+
+def test_metrics_of_several_steps_are_merged():
+    metrics = {"loss": jnp.array([1.0, jnp.nan, 3.0]), "a/nonfinite": jnp.array([0.0, 5.0, 2.0])}
+    assert mean_over_steps(metrics) == {"loss": 2.0, "a/nonfinite": 5.0}
 
 
 def test_leaves_are_named_by_player():
