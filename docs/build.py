@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 OBJECTIVES = "jaxdl.objectives"
-PARTS = ("train", "data", "nets", "learners", "ops", "metrics", "optim", "types")
+PARTS = ("train", "data", "nets", "learners", "rl", "ops", "metrics", "optim", "types")
 MODULES = (OBJECTIVES, *(f"jaxdl.{part}" for part in PARTS))
 
 

@@ -7,7 +7,9 @@ from jaxdl.data.densities import (
     eight_gaussians,
     eight_gaussians_log_prob,
     spirals,
+    spirals_log_prob,
     two_moons,
+    two_moons_log_prob,
 )
 from jaxdl.data.embedded import Splits, digits, photographs
 from jaxdl.data.images import ImageSet, images, num_classes, pixels, scaled, to_float
@@ -35,10 +37,12 @@ __all__ = [
     "preprocess",
     "scaled",
     "spirals",
+    "spirals_log_prob",
     "split_text",
     "text",
     "tfds",
     "to_float",
     "two_moons",
+    "two_moons_log_prob",
     "windows",
 ]

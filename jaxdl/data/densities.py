@@ -6,6 +6,7 @@ up to the tails of its noise. Where the density has a closed form, `*_log_prob` 
 
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy.special import logsumexp
 
 from jaxdl.types import Array
 
@@ -14,6 +15,7 @@ Points = dict[str, np.ndarray]
 _ANGLE = 2 * np.pi * np.arange(8) / 8
 RING_CENTERS = 2 * np.stack([np.cos(_ANGLE), np.sin(_ANGLE)], axis=1).astype(np.float32)  # [8, 2]
 RING_STD = 0.1
+_MIDPOINTS = (np.arange(1024) + 0.5) / 1024  # of [0, 1]: on an arm much closer than its noise is wide
 
 
 def two_moons(seed: int, num: int) -> Points:
@@ -22,8 +24,21 @@ def two_moons(seed: int, num: int) -> Points:
     x = s·(2 cos t - 1, 2 sin t - ½) + 0.1·ε,  s = ±1,  t ~ U[0, π],  ε ~ N(0, I)
     """
     rng = np.random.default_rng(seed)
-    t = np.pi * rng.random(num)
-    return _both_arms(rng, np.stack([2 * np.cos(t) - 1, 2 * np.sin(t) - 0.5], axis=1))
+    return _both_arms(rng, _moon(np.pi * rng.random(num)))
+
+
+def two_moons_log_prob(x: Array) -> Array:
+    """Evaluate the log density of `two_moons` at one point, by quadrature along the moons.
+
+    log p(x) = log ½ Σ_s ∫ dt/π N(x; s·(2 cos t - 1, 2 sin t - ½), 0.1²·I) over [0, π]
+
+    Args:
+        x: [2].
+
+    Returns:
+        A scalar, in nats.
+    """
+    return _both_arms_log_prob(x, _moon(np.pi * _MIDPOINTS))
 
 
 def spirals(seed: int, num: int) -> Points:
@@ -32,13 +47,41 @@ def spirals(seed: int, num: int) -> Points:
     x = s·t/3·(-cos t, sin t) + 0.1·ε,  s = ±1,  t = 3π√u,  u ~ U[0, 1],  ε ~ N(0, I)
     """
     rng = np.random.default_rng(seed)
-    t = 3 * np.pi * np.sqrt(rng.random(num))
-    return _both_arms(rng, t[:, None] / 3 * np.stack([-np.cos(t), np.sin(t)], axis=1))
+    return _both_arms(rng, _spiral(rng.random(num)))
+
+
+def spirals_log_prob(x: Array) -> Array:
+    """Evaluate the log density of `spirals` at one point, by quadrature along the arms.
+
+    log p(x) = log ½ Σ_s ∫ du N(x; s·t/3·(-cos t, sin t), 0.1²·I) over [0, 1],  t = 3π√u
+
+    Args:
+        x: [2].
+
+    Returns:
+        A scalar, in nats.
+    """
+    return _both_arms_log_prob(x, _spiral(_MIDPOINTS))
+
+
+def _moon(t: np.ndarray) -> np.ndarray:
+    return np.stack([2 * np.cos(t) - 1, 2 * np.sin(t) - 0.5], axis=1)
+
+
+def _spiral(u: np.ndarray) -> np.ndarray:
+    t = 3 * np.pi * np.sqrt(u)
+    return t[:, None] / 3 * np.stack([-np.cos(t), np.sin(t)], axis=1)
 
 
 def _both_arms(rng: np.random.Generator, arm: np.ndarray) -> Points:
     sign = rng.choice([-1, 1], (len(arm), 1))
     return {"x": (sign * arm + 0.1 * rng.standard_normal(arm.shape)).astype(np.float32)}
+
+
+def _both_arms_log_prob(x: Array, arm: np.ndarray) -> Array:
+    centers = jnp.asarray(np.concatenate([arm, -arm]), jnp.float32)
+    log_kernel = -jnp.sum((x[None] - centers) ** 2, axis=1) / (2 * 0.1**2)
+    return logsumexp(log_kernel) - jnp.log(len(centers) * 2 * jnp.pi * 0.1**2)
 
 
 def eight_gaussians(seed: int, num: int, *, std: float = RING_STD) -> Points:

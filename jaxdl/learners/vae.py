@@ -1,8 +1,7 @@
-"""Variational autoencoder."""
+"""Variational autoencoder, with its kin: β-VAE, IWAE, conditional, inverse autoregressive posterior."""
 
-import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,24 +10,21 @@ import optax
 from flax import linen as nn
 
 from jaxdl.learners._check import check_interval
-from jaxdl.objectives import bernoulli_log_prob, elbo, kl_standard_normal, normal_log_prob, reparameterize
+from jaxdl.learners.latent import (
+    BERNOULLI,
+    Draw,
+    LatentModel,
+    Likelihood,
+    draw_posterior,
+    importance_sampled_nll,
+    init_latent_model,
+    optional,
+)
+from jaxdl.learners.latent_pictures import beside, interpolation, latent_map
+from jaxdl.objectives import elbo, iwae_bound
 from jaxdl.ops.pictures import image_grid
 from jaxdl.train import Options, Player, gradient_learner
 from jaxdl.types import Array, Batch, Key, Learner, Metrics
-
-
-class Likelihood(NamedTuple):
-    """Say what a decoder's output means: log p(x|z) of one example, and the mean of x that is drawn."""
-
-    log_prob: Callable[[Array, Any], Array]
-    mean: Callable[[Any], Array]
-    low: float = -math.inf  # x lies in [low, high]
-    high: float = math.inf
-
-
-# The output of the one is logits, of the other (mean, log_std).
-BERNOULLI = Likelihood(bernoulli_log_prob, jax.nn.sigmoid, low=0, high=1)
-GAUSSIAN = Likelihood(lambda x, output: normal_log_prob(x, *output), lambda output: output[0])
 
 
 def vae(
@@ -37,67 +33,96 @@ def vae(
     optimizer: optax.GradientTransformation,
     *,
     likelihood: Likelihood = BERNOULLI,
+    flow: nn.Module | None = None,
+    k: int = 1,
     beta: float = 1.0,
+    nll: tuple[str, int] | None = None,
+    show_context: Callable[[Array], Array] | None = None,
     options: Options = Options(),
 ) -> Learner:
-    """Train an encoder and a decoder to maximise the evidence lower bound.
+    """Train an encoder and a decoder to maximise the evidence lower bound, or the importance-weighted one.
 
     maximise E_q(z|x)[log p(x|z)] − β KL(q(z|x) ‖ N(0, I)),  z = μ + σ ε
+    or, for k > 1, E[log (1/k) Σ_i p(x|z_i) (p(z_i)/q(z_i|x))^β]
 
-    See Kingma & Welling (2014), arXiv:1312.6114; β: Higgins et al. (2017).
+    See Kingma & Welling (2014), arXiv:1312.6114; β: Higgins et al. (2017); k: Burda, Grosse & Salakhutdinov
+    (2016), arXiv:1509.00519; context: Sohn, Lee & Yan (2015).
 
     Args:
-        encoder: x [B, ...] -> mean, log_std [B, latent_dim] of q(z|x).
-        decoder: z [B, latent_dim] -> output, the parameters of p(x|z).
-        optimizer: of both.
+        encoder: x [B, ...], context -> mean, log_std [B, latent_dim] of q(z|x), and what the flow is given.
+        decoder: z [B, latent_dim], context -> output, the parameters of p(x|z).
+        optimizer: of all nets.
         likelihood: what the decoder's output means.
-        beta: weight of the KL divergence; the metric `elbo` is of β = 1 whatever it is.
+        flow: a Bijector that bends the posterior; inverse autoregressive where its map is autoregressive.
+        k: draws of z for each example, in training and evaluation.
+        beta: weight of the KL divergence; the metrics are of β = 1 whatever it is.
+        nll: (what is measured, K) to evaluate the importance-sampled −log p(x) too, as nll_k{K}_{what}.
+        show_context: context -> images beside which samples are drawn.
         options: of the shared step.
 
     Returns:
-        A Learner of batches {"x": [B, H, W, C]}. It evaluates elbo, log_likelihood and kl in nats, one draw
-        of z for each example, and draws samples, and examples beside their reconstructions.
+        A Learner of batches {"x": [B, H, W, C]}, with a "context" [B, ...] where the nets take one. It
+        evaluates elbo, log_likelihood and kl in nats, means over k draws of z, and for k > 1 iwae_k{k}. It
+        draws samples, examples beside their reconstructions, and paths from one example to another.
     """
+    model = LatentModel(encoder, decoder, likelihood, flow)
 
     def init(key: Key, batch: Batch) -> tuple[Any, Any]:
-        key_encoder, key_decoder = jax.random.split(key)
-        (mean, _), encoder_variables = encoder.init_with_output(key_encoder, batch["x"])
-        decoder_variables = decoder.init(key_decoder, mean)
-        return {"model": {"encoder": encoder_variables, "decoder": decoder_variables}}, {}
+        return {"model": init_latent_model(model, key, batch["x"], batch.get("context"))}, {}
 
-    def reconstruct(params: Any, x: Array, key: Key) -> tuple[Any, Array, Array]:
-        posterior: Any = encoder.apply(params["model"]["encoder"], x)
-        mean, log_std = posterior
-        z = jax.vmap(reparameterize)(jax.random.split(key, len(x)), mean, log_std)
-        z = z.astype(optax.tree.dtype(params))  # under mixed precision the decoder computes in bfloat16
-        return decoder.apply(params["model"]["decoder"], z), mean, log_std
+    def draws(params: Any, batch: Batch, key: Key) -> Draw:
+        keys = jax.random.split(key, k)
+        return draw_posterior(model, params["model"], batch["x"], batch.get("context"), keys)
 
-    def terms(params: Any, batch: Batch, key: Key) -> dict[str, Array]:
-        x = batch["x"].astype(jnp.float32)
-        output, mean, log_std = reconstruct(params, batch["x"], key)
-        log_likelihood = jax.vmap(likelihood.log_prob)(x, output)
-        kl = jax.vmap(kl_standard_normal)(mean, log_std)
-        return {"elbo": jax.vmap(elbo)(log_likelihood, kl), "log_likelihood": log_likelihood, "kl": kl}
+    def bound(draw: Draw, beta: float) -> Array:
+        """Return the bound of each example, [B], which is maximised."""
+        if k == 1:
+            return jax.vmap(lambda ll, kl: elbo(ll, kl, beta))(draw.log_likelihood[0], draw.kl[0])
+        return jax.vmap(iwae_bound, 1)(draw.log_likelihood - beta * draw.log_ratio)
+
+    def terms(draw: Draw) -> dict[str, Array]:
+        log_likelihood, kl = draw.log_likelihood.mean(0), draw.kl.mean(0)
+        values = {"elbo": jax.vmap(elbo)(log_likelihood, kl), "log_likelihood": log_likelihood, "kl": kl}
+        return values if k == 1 else values | {f"iwae_k{k}": bound(draw, 1.0)}
 
     def loss(params: Any, model_state: Any, batch: Batch, key: Key) -> tuple[Array, tuple[Any, Metrics]]:
-        metrics = jax.tree.map(jnp.mean, terms(params, batch, key))
-        return -elbo(metrics["log_likelihood"], metrics["kl"], beta=beta), (model_state, metrics)
+        draw = draws(params, batch, key)
+        return -bound(draw, beta).mean(), (model_state, jax.tree.map(jnp.mean, terms(draw)))
 
     def evaluate(params: Any, model_state: Any, batch: Batch, key: Key) -> dict[str, Array]:
-        return terms(params, batch, key)
+        key_draw, key_nll = jax.random.split(key)
+        values = terms(draws(params, batch, key_draw))
+        if nll is not None:
+            what, num = nll
+            data = batch["x"], batch.get("context")
+            values[f"nll_k{num}_{what}"] = importance_sampled_nll(
+                model, params["model"], *data, key_nll, num_samples=num
+            )
+        return values
 
     def check(params: Any, model_state: Any, batch: Batch, held: Mapping[str, np.ndarray]) -> None:
         check_interval("x", held.get("x"), likelihood.low, likelihood.high)
 
     @jax.jit
     def render(params: Any, model_state: Any, batch: Batch, key: Key) -> dict[str, Array]:
+        def decode(z: Array, context: Array | None = None) -> Array:
+            output: Any = decoder.apply(params["model"]["decoder"], z, *optional(context))
+            return likelihood.mean(output)
+
         key_prior, key_posterior = jax.random.split(key)
-        x = batch["x"][:32]
-        output, mean, _ = reconstruct(params, x, key_posterior)
-        z = jax.random.normal(key_prior, (64, mean.shape[-1]))
-        samples = likelihood.mean(decoder.apply(params["model"]["decoder"], z))
-        pairs = jnp.stack([x, likelihood.mean(output)], 1).reshape(-1, *x.shape[1:])
-        return {"samples": image_grid(samples), "reconstructions": image_grid(pairs, columns=8)}
+        batch = jax.tree.map(lambda leaf: leaf[:32], batch)
+        x, context = batch["x"], batch.get("context")
+        draw = jax.tree.map(lambda leaf: leaf[0], draws(params, batch, key_posterior))
+        pictures = {"reconstructions": beside(x, likelihood.mean(draw.output), rows_of=4)}
+        if context is not None:
+            first = context[:8]
+            z = jax.random.normal(key_prior, (8, len(first), draw.z.shape[-1]))
+            shown = [] if show_context is None else [show_context(first)]
+            samples = jax.vmap(decode, (0, None))(z, first)
+            return pictures | {"samples": beside(*shown, x[:8], *samples)}
+        z = jax.random.normal(key_prior, (64, draw.z.shape[-1]))
+        pictures |= {"samples": image_grid(decode(z)), "interpolations": interpolation(decode, draw.z)}
+        return pictures | ({"latent map": latent_map(decode)} if z.shape[-1] == 2 else {})
 
     players = {"model": Player(loss, optimizer)}
     return gradient_learner(init, players, evaluate=evaluate, render=render, check=check, options=options)

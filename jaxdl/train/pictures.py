@@ -100,7 +100,7 @@ def save_curves(path: Path, rows: list[dict[str, Any]]) -> None:
                 )
         axis.set_title(name, fontsize=9)
         axis.tick_params(labelsize=7)
-        axis.legend(fontsize=6, frameon=False)
+        axis.legend(fontsize=6, frameon=False, loc="upper right")
     for axis in axes[len(names) :]:
         axis.axis("off")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,12 @@ from jaxdl.data import densities
 
 NUM = 40_000
 SAMPLERS = [densities.two_moons, densities.spirals, densities.eight_gaussians, densities.checkerboard]
+LOG_PROBS = [
+    densities.two_moons_log_prob,
+    densities.spirals_log_prob,
+    densities.eight_gaussians_log_prob,
+    densities.checkerboard_log_prob,
+]
 
 
 def grid(step):
@@ -102,7 +108,12 @@ def test_eight_gaussians_log_prob_and_its_gradient_are_finite_far_away():
 
 @pytest.mark.parametrize(
     ("log_prob", "step"),
-    [(densities.eight_gaussians_log_prob, 0.05), (densities.checkerboard_log_prob, 0.1)],
+    [
+        (densities.eight_gaussians_log_prob, 0.05),
+        (densities.checkerboard_log_prob, 0.1),
+        (densities.two_moons_log_prob, 0.1),
+        (densities.spirals_log_prob, 0.1),
+    ],
 )
 def test_log_probs_integrate_to_one(log_prob, step):
     values = jax.jit(jax.vmap(log_prob))(grid(step))
@@ -110,8 +121,29 @@ def test_log_probs_integrate_to_one(log_prob, step):
 
 
 def test_log_probs_see_one_point():
-    for log_prob in (densities.eight_gaussians_log_prob, densities.checkerboard_log_prob):
+    for log_prob in LOG_PROBS:
         assert log_prob(jnp.zeros(2)).shape == ()
+
+
+@pytest.mark.parametrize(("sampler", "log_prob"), list(zip(SAMPLERS, LOG_PROBS, strict=True)))
+def test_samples_are_distributed_as_log_prob_says(sampler, log_prob):
+    cells, area = grid(0.5), 0.5**2
+    offsets = np.float32(0.5) * ((np.arange(12) + 0.5) / 12 - 0.5)
+    points = cells[:, None] + np.stack(np.meshgrid(offsets, offsets), axis=-1).reshape(1, -1, 2)
+    share = np.exp(jax.jit(jax.vmap(jax.vmap(log_prob)))(points), dtype=np.float64).mean(axis=1) * area
+    edges = np.arange(-5, 5.1, 0.5)
+    x = sampler(1, NUM)["x"]
+    counts = np.histogram2d(x[:, 1], x[:, 0], bins=(edges, edges))[0].ravel()
+    likely = share * NUM > 5
+    observed = np.append(counts[likely], counts[~likely].sum())
+    expected = np.append(share[likely], share[~likely].sum()) * NUM
+    keep = expected > 5
+    assert (
+        scipy.stats.chisquare(
+            observed[keep], expected[keep] * observed[keep].sum() / expected[keep].sum()
+        ).pvalue
+        > 0.01
+    )
 
 
 @pytest.mark.parametrize(

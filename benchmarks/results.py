@@ -1,0 +1,148 @@
+"""Train the systems to their numbers, and write RESULTS.md.
+
+Commands: python benchmarks/results.py             train what has no result yet
+    python benchmarks/results.py cnn dqn           train the rows whose name holds one of these, anew
+    python benchmarks/results.py --list            say what there is
+    python benchmarks/results.py --write           only write RESULTS.md from results.json
+
+A row is one command and one number. Each run is a process of its own, as anyone would start it; the number is
+read from its folder, and kept with time, machine and date in results.json. Sets of TFDS are looked for in
+$TFDS_DATA_DIR. Rows of several seeds give the median, the lowest and the highest.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+RECORD, PAGE = ROOT / "benchmarks" / "results.json", ROOT / "RESULTS.md"
+
+
+class Row(NamedTuple):
+    """Say what to run and which number to read.
+
+    Attributes:
+        name: of the row.
+        arguments: of `jaxdl train`.
+        metric: that is read, of the test data, or of the last validation where there is no test.
+        target: that it is to reach.
+        reference: what the paper or another code reports, as text.
+        maximize: whether more of it is better.
+        seeds: runs, with seeds 0, 1, ...
+        scale: factor of the number as it is shown; −1 turns an ELBO into a bound on the NLL.
+    """
+
+    name: str
+    arguments: str
+    metric: str
+    target: float
+    reference: str = ""
+    maximize: bool = True
+    seeds: int = 1
+    scale: float = 1
+
+
+ROWS = [
+    Row("multilayer perceptron, digits", "mlp_digits.py", "accuracy", 0.98),
+    Row("convolutional network, digits", "cnn_digits.py", "accuracy", 0.985),
+    Row("convolutional network, MNIST", "cnn_digits.py --dataset mnist --epochs 10", "accuracy", 0.992),
+    Row("VAE, digits, −ELBO in nats", "vae_digits.py", "elbo", 19, maximize=False, scale=-1),
+    Row("VAE, photographs, ELBO in nats", "vae_photographs.py", "elbo", 820),
+    Row("GAN, ring: share within 3σ", "gan_ring.py", "high_quality", 0.9),
+    Row("DCGAN, digits: Fréchet distance of pixels", "dcgan_digits.py", "frechet", 0.5, maximize=False),
+    Row("WGAN-GP, digits: Fréchet distance of pixels", "wgan_digits.py", "frechet", 0.4, maximize=False),
+]
+
+
+def machine() -> str:
+    """Name the kind of machine."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return f"{os.cpu_count()} cores, {models[0] if models else platform.machine()}"
+
+
+def run(row: Row, seed: int) -> tuple[float, float]:
+    """Train once; return (the number, seconds from the command to its end)."""
+    config, *options = row.arguments.split()
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "jaxdl", "train", str(ROOT / "configs" / config), *options]
+        began = time.monotonic()
+        subprocess.run([*command, "--seed", str(seed), "--workdir", f"{folder}/run", "--quiet"], check=True)
+        seconds = time.monotonic() - began
+        rows = [json.loads(line) for line in Path(folder, "run", "metrics.jsonl").read_text().splitlines()]
+    return row.scale * next(logged for logged in reversed(rows) if logged["split"] != "train")[
+        row.metric
+    ], seconds
+
+
+def measure(row: Row) -> dict:
+    """Train with each seed; return what results.json keeps."""
+    values, seconds = zip(*(run(row, seed) for seed in range(row.seeds)), strict=True)
+    kept = {"values": values, "seconds": seconds, "machine": machine(), "date": str(date.today())}
+    return kept | {"arguments": row.arguments}
+
+
+def page(record: dict) -> str:
+    """Write RESULTS.md from what is kept."""
+    lines = [
+        "# Results",
+        "",
+        "Written by `python benchmarks/results.py`, which anyone can rerun. Every number is of",
+        "test data (of the validation, if a system has no test), by the command in its row with seed 0; a",
+        "row of several seeds gives the median (lowest to highest) of seeds 0, 1, ...",
+        "",
+        "| system | reached | asked | reference | `jaxdl train configs/` | seconds | machine | date |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in ROWS:
+        kept = record.get(row.name)
+        if kept is None or kept["arguments"] != row.arguments:
+            continue
+        values = kept["values"]
+        reached = f"{statistics.median(values):.4g}"
+        if len(values) > 1:
+            reached += f" ({min(values):.4g} to {max(values):.4g})"
+        cells = (
+            *(row.name, reached, f"{'≥' if row.maximize else '≤'} {row.target:g}", row.reference or "–"),
+            *(
+                f"`{row.arguments}`",
+                f"{statistics.median(kept['seconds']):.0f}",
+                kept["machine"],
+                kept["date"],
+            ),
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Run what is asked for, saving after each row."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--write", action="store_true")
+    given = parser.parse_args()
+    record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    if given.list:
+        for row in ROWS:
+            print(f"{'done   ' if row.name in record else 'missing'}  {row.name}: {row.arguments}")
+        return
+    for row in [] if given.write else ROWS:
+        if any(name in row.name for name in given.names) or not (given.names or row.name in record):
+            record[row.name] = measure(row)
+            print(row.name, record[row.name]["values"], flush=True)
+            RECORD.write_text(json.dumps(record, indent=1) + "\n")
+    PAGE.write_text(page(record))
+
+
+if __name__ == "__main__":
+    main()

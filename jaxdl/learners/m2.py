@@ -1,0 +1,117 @@
+"""Semi-supervised classification by a deep generative model, the M2 of its paper."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+
+from jaxdl.learners.latent import BERNOULLI, Draw, LatentModel, Likelihood, draw_posterior, init_latent_model
+from jaxdl.learners.latent_pictures import beside
+from jaxdl.objectives import elbo, m2_labelled_bound, m2_unlabelled_bound, softmax_cross_entropy
+from jaxdl.train import Options, Player, gradient_learner
+from jaxdl.types import Array, Batch, Key, Learner, Metrics
+
+
+def m2(
+    encoder: nn.Module,
+    decoder: nn.Module,
+    classifier: nn.Module,
+    optimizer: optax.GradientTransformation,
+    *,
+    num_classes: int,
+    labelled_share: float,
+    alpha: float,
+    likelihood: Likelihood = BERNOULLI,
+    options: Options = Options(),
+) -> Learner:
+    """Train p(x|y, z) p(y) p(z) on few labelled and many unlabelled examples, whose labels are enumerated.
+
+    minimise −mean_unlabelled U(x) − r mean_labelled L(x, y) + α mean_labelled[−log q(y|x)]
+    U(x) = Σ_y q(y|x) ELBO(x|y) − KL(q(y|x) ‖ p(y)),  L(x, y) = ELBO(x|y) + log p(y),  p(y) uniform
+
+    See Kingma, Rezende, Mohamed & Welling (2014), arXiv:1406.5298.
+
+    Args:
+        encoder: x [B, ...], one-hot y [B, C] -> mean, log_std of q(z|x, y).
+        decoder: z, one-hot y -> output, the parameters of p(x|y, z).
+        classifier: x -> logits [B, C] of q(y|x), called with `train`.
+        optimizer: of all nets.
+        num_classes: C.
+        labelled_share: r, labelled examples for each unlabelled one in the data.
+        alpha: weight of the classification.
+        likelihood: what the decoder's output means.
+        options: of the shared step.
+
+    Returns:
+        A Learner of batches {"x": [B, H, W, C], "labelled": {"x": [B, H, W, C], "label": int [B]}} in
+        training, {"x", "label"} in evaluation. It evaluates the bound U in nats and the error, 1 where the
+        class is wrong, and draws examples, and their style in every class.
+    """
+    model, prior = LatentModel(encoder, decoder, likelihood), jnp.zeros(num_classes)
+    classes = jnp.eye(num_classes)
+
+    def init(key: Key, batch: Batch) -> tuple[Any, Any]:
+        key_model, key_classifier = jax.random.split(key)
+        x = batch["x"]
+        variables = init_latent_model(model, key_model, x, jnp.zeros((len(x), num_classes)))
+        return {"model": variables | {"classifier": classifier.init(key_classifier, x, train=False)}}, {}
+
+    def label_logits(params: Any, x: Array, train: bool, key: Key) -> Array:
+        rngs = {"dropout": key}
+        logits: Any = classifier.apply(params["model"]["classifier"], x, train=train, rngs=rngs)
+        return logits
+
+    def draw(params: Any, x: Array, y: Array, key: Key) -> Draw:
+        """Draw z of each example, given one-hot labels y [B, C]."""
+        draws = draw_posterior(model, params["model"], x, y.astype(x.dtype), key[None])
+        return jax.tree.map(lambda leaf: leaf[0], draws)
+
+    def elbo_given(params: Any, x: Array, y: Array, key: Key) -> Array:
+        z = draw(params, x, y, key)
+        return jax.vmap(elbo)(z.log_likelihood, z.kl)
+
+    def unlabelled(params: Any, x: Array, logits: Array, key: Key) -> Array:
+        def of_class(y: Array, key: Key) -> Array:
+            return elbo_given(params, x, jnp.broadcast_to(y, (len(x), num_classes)), key)
+
+        elbos = jax.vmap(of_class)(classes, jax.random.split(key, num_classes))  # [C, B]
+        return jax.vmap(m2_unlabelled_bound, (1, 0, None))(elbos, logits, prior)
+
+    def loss(params: Any, model_state: Any, batch: Batch, key: Key) -> tuple[Array, tuple[Any, Metrics]]:
+        key_labelled, key_unlabelled, *keys = jax.random.split(key, 4)
+        x, label = batch["labelled"]["x"], batch["labelled"]["label"]
+        bound = unlabelled(
+            params, batch["x"], label_logits(params, batch["x"], True, keys[0]), key_unlabelled
+        )
+        given = elbo_given(params, x, classes[label], key_labelled)
+        labelled = jax.vmap(m2_labelled_bound, (0, 0, None))(given, label, prior)
+        nll = jax.vmap(softmax_cross_entropy)(label_logits(params, x, True, keys[1]), label)
+        metrics = {"bound": bound.mean(), "labelled_bound": labelled.mean(), "classification": nll.mean()}
+        total = -bound.mean() - labelled_share * labelled.mean() + alpha * nll.mean()
+        return total, (model_state, metrics)
+
+    def evaluate(params: Any, model_state: Any, batch: Batch, key: Key) -> dict[str, Array]:
+        logits = label_logits(params, batch["x"], False, key)
+        error = (logits.argmax(-1) != batch["label"]).astype(jnp.float32)
+        return {"bound": unlabelled(params, batch["x"], logits, key), "error": error}
+
+    @jax.jit
+    def render(params: Any, model_state: Any, batch: Batch, key: Key) -> dict[str, Array]:
+        x = batch["x"][:12]
+        y = classes[label_logits(params, x, False, key).argmax(-1)]
+        z = draw(params, x, y, key).z
+
+        def restyled(z: Array, y: Array) -> Array:
+            output: Any = decoder.apply(
+                params["model"]["decoder"], z, jnp.broadcast_to(y, (len(z), num_classes))
+            )
+            return likelihood.mean(output)
+
+        in_class = jax.vmap(restyled, (None, 0))
+        samples = in_class(jax.random.normal(key, z.shape), classes)
+        return {"styles": beside(x, *in_class(z, classes)), "samples": beside(*samples)}
+
+    players = {"model": Player(loss, optimizer)}
+    return gradient_learner(init, players, evaluate=evaluate, render=render, options=options)

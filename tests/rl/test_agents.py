@@ -1,0 +1,294 @@
+"""Every agent: seeds trained at once are those trained alone, and a run goes on where it stopped."""
+
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from scipy import stats
+
+from jaxdl.nets.policy import (
+    ActionValues,
+    CategoricalPolicy,
+    Critics,
+    DeterministicPolicy,
+    GaussianPolicy,
+    ReturnDistribution,
+    StateDependentGaussianPolicy,
+    StateValue,
+)
+from jaxdl.rl import (
+    Discrete,
+    Priority,
+    Schedule,
+    c51,
+    dqn,
+    from_gymnax,
+    ppo,
+    sac,
+    td3,
+)
+from jaxdl.rl.policy import head, likeliest, sampled
+from jaxdl.rl.ppo import improve, standardize, value_loss
+from jaxdl.rl.sac import squashed
+from jaxdl.train import Checkpoints, Experiment, check_experiment
+
+SGD = optax.sgd(1e-2)  # its equations have no amplified rounding
+SCHEDULE = Schedule(num_envs=2, collect=4, updates=3, batch_size=8, capacity=24, warmup=8, n=2)
+EXPLORE = {"epsilon": optax.linear_schedule(1.0, 0.1, 20), "target_every": 5, "schedule": SCHEDULE}
+AGENTS = ["ppo", "dqn", "td3"]  # those of the configs go through the battery of configs too
+
+
+@cache
+def run_of(name):
+    """The learner, its init and some steps, compiled."""
+    pole, pendulum = from_gymnax("CartPole-v1"), from_gymnax("Pendulum-v1")
+    value, keywords = StateValue((8,)), {"num_envs": 2, "num_steps": 8, "epochs": 2, "minibatches": 2}
+    q_net = ActionValues(2, (8,), dueling=True)
+    learner = {
+        "ppo": partial(ppo, pendulum, GaussianPolicy(1, (8,)), value, SGD, value_epsilon=0.2, **keywords),
+        "dqn": partial(dqn, pole, q_net, SGD, double=True, priority=Priority(), **EXPLORE),
+        "td3": partial(td3, pendulum, DeterministicPolicy(1, (8,)), Critics(2, (8,)), SGD, schedule=SCHEDULE),
+    }[name]()
+
+    def run(state):
+        return jax.lax.scan(lambda state, _: learner.step(state, None), state, None, length=3)
+
+    return learner, jax.jit(learner.init), jax.jit(run)
+
+
+def leaves(tree):
+    keys = lambda leaf: jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return [np.asarray(jax.random.key_data(leaf) if keys(leaf) else leaf) for leaf in jax.tree.leaves(tree)]
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_a_run_goes_on_where_it_stopped(name, tmp_path):
+    """Environments, replay buffer, optimizer and keys included, bit for bit."""
+    learner, init, run = run_of(name)
+    start = init(jax.random.key(2))
+    like = check_experiment(Experiment(learner, 6))
+    middle, metrics = run(start)
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(3, middle)
+    end, _ = run(middle)
+    restored, step = checkpoints.restore_latest(like)
+    checkpoints.close()
+    assert step == 3
+    for a, b in zip(leaves(end), leaves(run(restored)[0]), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+    pairs = zip(leaves(start.params), leaves(end.params), strict=True)
+    assert not any(np.array_equal(a, b) for a, b in pairs)
+    assert int(end.worlds.time) > int(middle.worlds.time) > int(start.worlds.time)
+    for a, b in ((start.key, end.key), (start.worlds.key, end.worlds.key)):
+        np.testing.assert_array_equal(jax.random.key_data(a), jax.random.key_data(b))
+    losses = [metrics[name] for name in metrics if name.endswith("loss")]
+    assert losses and np.isfinite(losses).all()
+
+
+@pytest.mark.parametrize("name", ["ppo", "dqn"])
+def test_seeds_trained_at_once_are_those_trained_alone(name):
+    _, init, run = run_of(name)
+    keys = jax.random.split(jax.random.key(1), 2)
+    together, _ = jax.jit(jax.vmap(run))(jax.jit(jax.vmap(init))(keys))
+    alone, _ = run(init(keys[1]))
+    for a, b in zip(leaves(together), leaves(alone), strict=True):
+        np.testing.assert_allclose(a[1], b, rtol=1e-3, atol=1e-5)
+    assert any(not np.array_equal(a[0], a[1]) for a in leaves(together.params))
+
+
+def test_an_evaluation_is_greedy():
+    """Whatever the key, a deterministic environment and policy return the same."""
+    net = CategoricalPolicy(3, ())
+    params = net.init(jax.random.key(0), jnp.zeros((1, 2)))
+    observation = jax.random.normal(jax.random.key(1), (50, 2))
+    logits = net.apply(params, observation)
+    distribution = head(Discrete(3))
+    mode = likeliest(net, distribution, params, observation, jax.random.key(2))
+    np.testing.assert_array_equal(mode, logits.argmax(-1))
+    drawn = sampled(net, distribution, params, observation, jax.random.key(2))
+    assert len(set(drawn.tolist())) == 3 and not np.array_equal(drawn, mode)
+
+
+@pytest.mark.parametrize(
+    ("v", "v_old", "target", "epsilon", "expected"),
+    [
+        (2.0, 0.0, 3.0, None, 0.5),
+        (2.0, 0.0, 3.0, 0.5, 0.5 * 2.5**2),  # no gain beyond 0.5
+        (0.2, 0.0, 3.0, 0.5, 0.5 * 2.8**2),  # within
+        (2.0, 0.0, -1.0, 0.5, 0.5 * 3.0**2),  # what is worse counts in full
+    ],
+)
+def test_value_loss_by_hand(v, v_old, target, epsilon, expected):
+    assert float(value_loss(*map(jnp.float32, (v, v_old, target)), epsilon)) == pytest.approx(expected)
+
+
+def test_standardized_advantages():
+    values = standardize(jnp.asarray([1.0, 2.0, 6.0]))
+    np.testing.assert_allclose([values.mean(), values.std()], [0.0, 1.0], atol=1e-6)
+    np.testing.assert_array_equal(standardize(jnp.ones(3)), np.zeros(3))
+
+
+def test_each_epoch_visits_each_transition_once():
+    batch = {"advantage": jnp.arange(12)}
+
+    def step(state, minibatch):
+        return state.at[minibatch["advantage"]].add(1), {"order": minibatch["advantage"][0]}
+
+    state, _ = improve(step, jnp.zeros(12), batch, jax.random.key(0), 3, 4)
+    np.testing.assert_array_equal(state, np.full(12, 3))
+
+
+ONE = Schedule(num_envs=1, collect=1, updates=1, batch_size=2, capacity=1, warmup=1, discount=0.9)
+
+
+def one_transition(learner):
+    """Take a step whose batch is the newest transition, twice: its state before, transition, state after."""
+    state = learner.init(jax.random.key(0))
+    noise = partial(jax.random.normal, jax.random.key(1))
+    other = jax.tree.map(lambda leaf: leaf + 0.5 * noise(leaf.shape), state.model_state["target"])
+    state = state.replace(model_state={**state.model_state, "target": other})
+    after, metrics = learner.step(state)
+    return state, jax.tree.map(lambda leaf: leaf[0], after.replay.path), after, metrics
+
+
+@pytest.mark.parametrize("double", [False, True])
+def test_the_error_of_dqn_by_hand(double):
+    net = ActionValues(2, (4,))
+    learner = dqn(from_gymnax("CartPole-v1"), net, SGD, epsilon=lambda step: 0.3, double=double, schedule=ONE)
+    state, path, after, metrics = one_transition(learner)
+    q, q_next = (net.apply(state.params["q"], o)[0] for o in (path.observation, path.next_observation))
+    q_target = net.apply(state.model_state["target"], path.next_observation)[0]
+    best = (q_next if double else q_target).argmax()
+    error = path.reward[0] + 0.9 * q_target[best] - q[path.action[0]]
+    np.testing.assert_allclose(after.model_state["error"], [error, error], rtol=1e-4)
+    assert abs(float(error)) < 1.5
+    huber = error**2 / 2 if abs(error) < 1 else abs(error) - 0.5
+    np.testing.assert_allclose(metrics["loss"], huber, rtol=1e-4)
+
+
+def test_the_loss_of_c51_by_hand():
+    net = ReturnDistribution(2, 3, (4,))
+    learner = c51(
+        from_gymnax("CartPole-v1"), net, SGD, low=0.0, high=2.0, epsilon=lambda step: 0.3, schedule=ONE
+    )
+    state, path, _, metrics = one_transition(learner)
+    p = jax.nn.softmax(net.apply(state.params["q"], path.observation)[0])[path.action[0]]
+    p_next = jax.nn.softmax(net.apply(state.model_state["target"], path.next_observation)[0])
+    p_next = p_next[(p_next @ np.arange(3.0)).argmax()]
+    # returns 1, 1.9, 2.8: on atoms 0, 1, 2 they are (0, 1, 0), (0, 0.1, 0.9), (0, 0, 1)
+    target = p_next @ np.asarray([[0, 1, 0], [0, 0.1, 0.9], [0, 0, 1.0]])
+    np.testing.assert_allclose(metrics["loss"], -(target * np.log(p)).sum(), rtol=1e-4)
+
+
+def test_the_losses_of_td3_by_hand():
+    """The critics' loss, and the policy's step along the slope of the first critic, by finite differences."""
+    policy, critics = DeterministicPolicy(1, ()), Critics(2, (4,))
+    keywords = {"smoothing_std": 0.0, "policy_every": 1, "schedule": ONE}
+    learner = td3(from_gymnax("Pendulum-v1"), policy, critics, optax.sgd(1e-2), **keywords)
+    state, path, after, metrics = one_transition(learner)
+    target = state.model_state["target"]
+    action_t = policy.apply(target["policy"], path.next_observation)
+    y = path.reward[0] + 0.9 * critics.apply(target["critics"], path.next_observation, action_t).min()
+    q = critics.apply(state.params["critics"], path.observation, path.action)[0]
+    np.testing.assert_allclose(metrics["critics/loss"], 0.5 * ((q - y) ** 2).sum(), rtol=1e-4)
+
+    def q1(bias):
+        params = jax.tree.map(jnp.copy, state.params["policy"])
+        params["params"]["Torso_0"]["Dense_0"]["bias"] = jnp.asarray([bias], jnp.float32)
+        action = policy.apply(params, path.observation)
+        return float(critics.apply(after.params["critics"], path.observation, action)[0, 0])
+
+    slope = (q1(0.02) - q1(-0.02)) / 0.04
+    moved = after.params["policy"]["params"]["Torso_0"]["Dense_0"]["bias"][0]
+    assert abs(slope) > 0.01
+    np.testing.assert_allclose(moved, 1e-2 * slope, rtol=5e-2)
+
+
+def test_the_losses_of_sac_by_hand():
+    """With next to no spread, so that nothing is left to chance but the density."""
+    log_std = -6.0
+    policy, critics = StateDependentGaussianPolicy(1, (), bounds=(log_std, log_std)), Critics(2, (4,))
+    learner = sac(from_gymnax("Pendulum-v1"), policy, critics, optax.sgd(0.0), schedule=ONE)
+    state, path, _, metrics = one_transition(learner)
+    action_t = jnp.tanh(policy.apply(state.params["policy"], path.next_observation)[0])
+    q_t = critics.apply(state.model_state["target"], path.next_observation, action_t).min()
+    # H of the squashed density is that of the normal plus E log(1 − a²); here it is nearly constant
+    entropy_t = 0.5 * np.log(2 * np.pi * np.e) + log_std + np.log(1 - float(action_t[0, 0]) ** 2)
+    assert abs(float(metrics["policy/loss"]) + float(metrics["temperature/loss"])) > 1
+    q = critics.apply(state.params["critics"], path.observation, path.action)[0]
+    y = float(path.reward[0] + 0.9 * (q_t + entropy_t))
+    found = float(metrics["critics/loss"])
+    low, high = (0.5 * ((np.asarray(q) - (y + d)) ** 2).sum() for d in (2.0, -2.0))
+    assert min(low, high) < found < max(low, high)  # log π of one draw is within 2 nats of its mean
+    np.testing.assert_allclose(metrics["temperature"], 1.0)
+
+
+def test_the_targets_of_td3_follow_with_the_policy():
+    keywords = {"policy_every": 2, "target_rate": 0.25, "schedule": ONE}
+    learner = td3(from_gymnax("Pendulum-v1"), DeterministicPolicy(1, ()), Critics(2, ()), SGD, **keywords)
+    start, step = learner.init(jax.random.key(0)), jax.jit(learner.step)
+    first, _ = step(start)
+    second, _ = step(first)
+    for a, b in zip(leaves(first.model_state["target"]), leaves(start.params), strict=True):
+        np.testing.assert_array_equal(a, b)
+    for a, b in zip(leaves(first.params["policy"]), leaves(start.params["policy"]), strict=True):
+        np.testing.assert_array_equal(a, b)
+    pairs = zip(
+        leaves(start.params), leaves(second.params), leaves(second.model_state["target"]), strict=True
+    )
+    for old, new, target in pairs:
+        np.testing.assert_allclose(target, 0.75 * old + 0.25 * new, rtol=1e-5, atol=1e-6)
+    assert not np.array_equal(leaves(second.params["policy"])[0], leaves(start.params["policy"])[0])
+
+
+def test_a_squashed_action_has_the_density_of_its_image():
+    mean, log_std = jnp.asarray([0.3, -1.0]), jnp.asarray([-0.5, 0.2])
+    action, log_prob = jax.vmap(partial(squashed, mean=mean, log_std=log_std))(
+        jax.random.split(jax.random.key(0), 100)
+    )
+    a = np.asarray(action, np.float64)
+    expected = stats.norm(mean, np.exp(log_std)).logpdf(np.arctanh(a)) - np.log(1 - a**2)
+    np.testing.assert_allclose(log_prob, expected.sum(-1), rtol=1e-3, atol=1e-3)
+    far, density = squashed(jax.random.key(0), jnp.asarray([100.0]), jnp.asarray([0.0]))
+    assert float(far[0]) == 1.0 and np.isfinite(density)
+
+
+def test_target_networks_follow():
+    learner, init, _ = run_of("dqn")  # copies after each fifth gradient step, of which a step takes three
+    state, step = init(jax.random.key(0)), jax.jit(learner.step)
+    start = leaves(state.params)
+    state, _ = step(state)
+    for a, b in zip(leaves(state.model_state["target"]), start, strict=True):
+        np.testing.assert_array_equal(a, b)
+    state, _ = step(state)
+    target, params = leaves(state.model_state["target"]), leaves(state.params)
+    assert not any(np.array_equal(a, b) for a, b in zip(target, start, strict=True))
+    assert not any(np.array_equal(a, b) for a, b in zip(target, params, strict=True))
+
+
+def test_dueling_values_are_centered():
+    net = ActionValues(3, (4,), dueling=True)
+    observation = jax.random.normal(jax.random.key(0), (5, 2))
+    params = net.init(jax.random.key(1), observation)
+    last = params["params"]["Torso_0"]["Dense_1"]
+    both = jax.nn.relu(observation @ params["params"]["Torso_0"]["Dense_0"]["kernel"]) @ last["kernel"]
+    q = net.apply(params, observation)
+    np.testing.assert_allclose(q.mean(-1), both[:, 0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(q - q[:, :1], both[:, 1:] - both[:, 1:2], rtol=1e-4, atol=1e-5)
+
+
+def test_what_does_not_fit_is_refused():
+    pole, pendulum = from_gymnax("CartPole-v1"), from_gymnax("Pendulum-v1")
+    with pytest.raises(ValueError, match="do not divide into 3 minibatches"):
+        ppo(pole, CategoricalPolicy(2), StateValue(), SGD, num_envs=2, num_steps=8, minibatches=3)
+    with pytest.raises(ValueError, match="take ppo, td3 or sac"):
+        dqn(pendulum, ActionValues(2), SGD, epsilon=lambda step: 0.1)
+    short = dqn(pole, ActionValues(2), SGD, epsilon=lambda step: 0.1, schedule=Schedule(warmup=2, n=3))
+    with pytest.raises(ValueError, match="give n <= warmup <= capacity"):
+        short.init(jax.random.key(0))
+    with pytest.raises(ValueError, match="take ppo or dqn"):
+        td3(pole, DeterministicPolicy(1), Critics(2), SGD)
