@@ -12,7 +12,7 @@ import pytest
 from jaxdl.train import load_part
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-NUM_KILLS = 6  # of each learner
+NUM_KILLS = 5  # of each learner
 
 # Imports everything once; then each life of a run is a fork, a process of its own that ends like any other.
 DRIVER = """
@@ -83,6 +83,20 @@ RUNS = {
     "batch statistics, average, two devices": [
         *("cnn_digits.py", "--widths", "4", "--hidden", "8", "--batch-size", "64", "--epochs", "10"),
         *("--ema", "0.9", "--strategy", "pmap", "--cpu-devices", "2"),
+    ],
+    "worlds and a replay buffer": [
+        *(
+            "dqn_cartpole.py",
+            "--hidden",
+            "16",
+            "--env-steps",
+            "8192",
+            "--num-envs",
+            "4",
+            "--batch-size",
+            "16",
+        ),
+        *("--capacity", "512", "--warmup", "64", "--prioritized"),
     ],
     "text": [
         *("transformer_text.py", "--steps", "120", "--width", "16", "--num-layers", "1", "--num-heads", "2"),
