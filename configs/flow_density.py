@@ -3,9 +3,11 @@
 Paper: Dinh et al., RealNVP, 2017; NICE, 2015; MAF, 2017; IAF, 2016; spline flows, 2019; FFJORD, 2019
 Data: two moons, eight Gaussians, a checkerboard or spirals, generated; their true density is known
 Command: jaxdl train configs/flow_density.py
-    jaxdl train configs/flow_density.py --density eight_gaussians --flow spline_flow
-Time: 2 min on 2 cores
-Expected: within 0.05 nats of the true density on test points
+    jaxdl train configs/flow_density.py --density eight_gaussians --flow spline_flow --layers 4
+    jaxdl train configs/flow_density.py --density eight_gaussians --octaves 4 --steps 12000
+Time: 30 s on 2 cores
+Expected: gap to the true density, on test points: two moons <= 0.03 nats (RealNVP, MAF, spline flow); eight
+    Gaussians <= 0.02 (spline flow), 0.05 (RealNVP)
 """
 
 from typing import Literal
@@ -40,10 +42,10 @@ def flow_density(
     flow: Literal["real_nvp", "nice", "maf", "iaf", "spline_flow", "continuous"] = "real_nvp",
     layers: int = 12,
     hidden: tuple[int, ...] = (64, 64),
-    octaves: int = 4,
+    octaves: int = 0,
     learning_rate: float = 1e-3,
     batch_size: int = 256,
-    steps: int = 12_000,
+    steps: int = 5_000,
     seed: int = 0,
     options: Options = Options(clip_norm=1.0, ema=0.999),
 ) -> Experiment:
@@ -54,7 +56,7 @@ def flow_density(
         flow: how it maps; continuous needs diffrax.
         layers: of the flow.
         hidden: widths of the hidden layers of each conditioner, or of the vector field.
-        octaves: of the waves that each conditioner sees its input by.
+        octaves: of the waves that each conditioner sees its input by; they part densities with gaps.
         learning_rate: of Adam, at its peak; it rises, then falls along a cosine.
         batch_size: points in a step.
         steps: of training.

@@ -4,8 +4,8 @@ Paper: Dinh et al., RealNVP, 2017; Kingma & Dhariwal, Glow, 2018; Papamakarios e
 Data: scikit-learn's digits, 8x8, or an image set of TFDS, dequantized
 Command: jaxdl train configs/flow_digits.py
     jaxdl train configs/flow_digits.py --dataset mnist --bins 256 --levels 2 --epochs 10
-Time: 5 min on 2 cores
-Expected: bits/dim <= 2.0 on the test digits, which have 17 levels
+Time: 1 min on 2 cores; RealNVP 5 min
+Expected: bits/dim on the test digits, which have 17 levels: <= 2.13 (Glow), 2.2 (MAF, RealNVP)
 """
 
 from functools import partial

@@ -8,9 +8,23 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 from flax import linen as nn
-from flax.linen.initializers import constant, orthogonal
+from flax.linen.initializers import constant
+from jax.custom_batching import sequential_vmap
 
-from jaxdl.types import Array
+from jaxdl.types import Array, Key
+
+
+def orthogonal(scale: float) -> Callable[..., Array]:
+    """Draw a matrix with orthogonal rows or columns; under vmap one after the other.
+
+    Batches of the QR decomposition behind it can block one another for ever on a CPU of few cores.
+    """
+    initializer = nn.initializers.orthogonal(scale)
+
+    def init(key: Key, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> Array:
+        return sequential_vmap(lambda key: initializer(key, shape, dtype))(key)
+
+    return init
 
 
 class Torso(nn.Module):

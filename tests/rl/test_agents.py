@@ -18,6 +18,7 @@ from jaxdl.nets.policy import (
     ReturnDistribution,
     StateDependentGaussianPolicy,
     StateValue,
+    orthogonal,
 )
 from jaxdl.rl import (
     Discrete,
@@ -268,6 +269,15 @@ def test_target_networks_follow():
     target, params = leaves(state.model_state["target"]), leaves(state.params)
     assert not any(np.array_equal(a, b) for a, b in zip(target, start, strict=True))
     assert not any(np.array_equal(a, b) for a, b in zip(target, params, strict=True))
+
+
+def test_first_weights_are_orthogonal_one_by_one_and_at_once():
+    init, keys = orthogonal(2.0), jax.random.split(jax.random.key(0), 3)
+    together = jax.jit(jax.vmap(lambda key: init(key, (4, 2))))(keys)
+    for key, w in zip(keys, together, strict=True):
+        np.testing.assert_allclose(w.T @ w, 4 * np.eye(2), atol=1e-5)
+        np.testing.assert_allclose(w, init(key, (4, 2)), atol=1e-6)
+    assert not np.allclose(together[0], together[1])
 
 
 def test_dueling_values_are_centered():
