@@ -12,7 +12,7 @@ import optax
 
 from jaxdl import optim
 from jaxdl.nets.policy import StateValue
-from jaxdl.rl import actor_critic, from_gymnax, policy_net
+from jaxdl.rl import actor_critic, make, policy_net
 from jaxdl.train import Experiment, Options
 
 TINY = {"hidden": (16,), "num_envs": 4, "num_steps": 4, "env_steps": 1_024}
@@ -35,7 +35,7 @@ def a2c_cartpole(
     """Build the experiment.
 
     Args:
-        environment: its name in gymnax.
+        environment: its name in gymnax, or gymnasium/NAME for one of gymnasium on the host.
         hidden: widths of the hidden layers of policy and value.
         num_envs: environments acted in at once.
         num_steps: steps in each of them for one gradient step.
@@ -48,7 +48,7 @@ def a2c_cartpole(
         seed: of everything random.
         options: of the gradient step.
     """
-    world = from_gymnax(environment)
+    world = make(environment)
     steps = max(1, env_steps // (num_envs * num_steps))
     learner = actor_critic(
         world,

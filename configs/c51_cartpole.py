@@ -11,7 +11,7 @@ import optax
 
 from jaxdl import optim
 from jaxdl.nets.policy import ReturnDistribution
-from jaxdl.rl import Schedule, c51, from_gymnax, num_actions
+from jaxdl.rl import Schedule, c51, make, num_actions
 from jaxdl.train import Experiment, Options
 
 TINY = {
@@ -43,7 +43,7 @@ def c51_cartpole(
     """Build the experiment.
 
     Args:
-        environment: its name in gymnax; actions must be discrete.
+        environment: its name in gymnax, or gymnasium/NAME; actions must be discrete.
         num_atoms: returns that have a probability.
         low: the smallest of them.
         high: the largest of them.
@@ -58,7 +58,7 @@ def c51_cartpole(
         schedule: how acting and learning take turns.
         options: of the gradient step.
     """
-    world = from_gymnax(environment)
+    world = make(environment)
     steps = max(1, env_steps // (schedule.num_envs * schedule.collect))
     decay = int(explore_share * steps * schedule.collect)
     learner = c51(

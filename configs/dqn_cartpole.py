@@ -12,7 +12,7 @@ import optax
 
 from jaxdl import optim
 from jaxdl.nets.policy import ActionValues
-from jaxdl.rl import Priority, Schedule, dqn, from_gymnax, num_actions
+from jaxdl.rl import Priority, Schedule, dqn, make, num_actions, unit_observations
 from jaxdl.train import Experiment, Options
 
 TINY = {
@@ -24,6 +24,7 @@ TINY = {
 
 def dqn_cartpole(
     environment: str = "CartPole-v1",
+    unit: bool = False,
     double: bool = True,
     dueling: bool = False,
     prioritized: bool = False,
@@ -43,7 +44,8 @@ def dqn_cartpole(
     """Build the experiment.
 
     Args:
-        environment: its name in gymnax; actions must be discrete.
+        environment: its name in gymnax, or gymnasium/NAME; actions must be discrete.
+        unit: whether bounded observations are scaled to [-1, 1].
         double: whether the next action is chosen by the network that learns, and valued by the target.
         dueling: whether the net adds a state's value and its actions' advantages.
         prioritized: whether transitions of large error are drawn more often.
@@ -58,7 +60,9 @@ def dqn_cartpole(
         schedule: how acting and learning take turns.
         options: of the gradient step.
     """
-    world = from_gymnax(environment)
+    world = make(environment)
+    if unit:
+        world = unit_observations(world)
     steps = max(1, env_steps // (schedule.num_envs * schedule.collect))
     decay = int(explore_share * steps * schedule.collect)
     learner = dqn(

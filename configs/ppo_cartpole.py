@@ -15,7 +15,7 @@ import optax
 
 from jaxdl import optim
 from jaxdl.nets.policy import StateValue
-from jaxdl.rl import from_gymnax, policy_net, ppo
+from jaxdl.rl import make, policy_net, ppo
 from jaxdl.train import Experiment, Options
 
 TINY = {"hidden": (16,), "num_envs": 4, "num_steps": 16, "epochs": 2, "minibatches": 2, "env_steps": 4_096}
@@ -41,7 +41,7 @@ def ppo_cartpole(
     """Build the experiment.
 
     Args:
-        environment: its name in gymnax.
+        environment: its name in gymnax, or gymnasium/NAME for one of gymnasium on the host.
         hidden: widths of the hidden layers of policy and value.
         num_envs: environments acted in at once.
         num_steps: steps in each of them for one batch.
@@ -57,7 +57,7 @@ def ppo_cartpole(
         seed: of everything random.
         options: of the gradient step.
     """
-    world = from_gymnax(environment)
+    world = make(environment)
     steps = max(1, env_steps // (num_envs * num_steps))
     learner = ppo(
         world,

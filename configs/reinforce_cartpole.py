@@ -12,7 +12,7 @@ import optax
 
 from jaxdl import optim
 from jaxdl.nets.policy import StateValue
-from jaxdl.rl import from_gymnax, policy_net, reinforce
+from jaxdl.rl import make, policy_net, reinforce
 from jaxdl.train import Experiment, Options
 
 TINY = {"hidden": (16,), "num_envs": 4, "steps": 64}
@@ -34,7 +34,7 @@ def reinforce_cartpole(
     """Build the experiment.
 
     Args:
-        environment: its name in gymnax.
+        environment: its name in gymnax, or gymnasium/NAME for one of gymnasium on the host.
         baseline: whether a learned value is subtracted from the returns.
         reward_to_go: whether an action is credited with what follows it only.
         hidden: widths of the hidden layers of policy and baseline.
@@ -47,7 +47,7 @@ def reinforce_cartpole(
         seed: of everything random.
         options: of the gradient step.
     """
-    world = from_gymnax(environment)
+    world = make(environment)
     learner = reinforce(
         world,
         policy_net(world.actions, hidden),

@@ -9,7 +9,7 @@ Expected: mean return >= -160 of Pendulum episodes without noise; median of 5 se
 
 from jaxdl import optim
 from jaxdl.nets.policy import Critics, StateDependentGaussianPolicy
-from jaxdl.rl import Schedule, from_gymnax, num_dims, sac
+from jaxdl.rl import Schedule, make, num_dims, sac
 from jaxdl.train import Experiment, Options
 
 TINY = {
@@ -32,7 +32,7 @@ def sac_pendulum(
     """Build the experiment.
 
     Args:
-        environment: its name in gymnax; actions must lie in a box.
+        environment: its name in gymnax, or gymnasium/NAME; actions must lie in a box.
         hidden: widths of the hidden layers of policy and critics.
         target_rate: share of the way that the target critics follow at each gradient step.
         learning_rate: of the three Adams.
@@ -41,7 +41,7 @@ def sac_pendulum(
         schedule: how acting and learning take turns.
         options: of the gradient step.
     """
-    world = from_gymnax(environment)
+    world = make(environment)
     learner = sac(
         world,
         StateDependentGaussianPolicy(num_dims(world), hidden),

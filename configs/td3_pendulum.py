@@ -11,7 +11,7 @@ Expected: mean return >= -160 of Pendulum episodes without noise; medians of 5 s
 
 from jaxdl import optim
 from jaxdl.nets.policy import Critics, DeterministicPolicy
-from jaxdl.rl import Schedule, from_gymnax, num_dims, td3
+from jaxdl.rl import Schedule, make, num_dims, td3
 from jaxdl.train import Experiment, Options
 
 TINY = {
@@ -38,7 +38,7 @@ def td3_pendulum(
     """Build the experiment; one critic, no smoothing and a policy that moves at every step are DDPG.
 
     Args:
-        environment: its name in gymnax; actions must lie in a box.
+        environment: its name in gymnax, or gymnasium/NAME; actions must lie in a box.
         num_critics: critics, the least of which counts.
         smoothing_std: of the noise on the next action, as the critics' target values it.
         policy_every: gradient steps of the critics to one of the policy.
@@ -51,7 +51,7 @@ def td3_pendulum(
         schedule: how acting and learning take turns.
         options: of the gradient step.
     """
-    world = from_gymnax(environment)
+    world = make(environment)
     learner = td3(
         world,
         DeterministicPolicy(num_dims(world), hidden),

@@ -48,3 +48,8 @@ def advantages(
 def flatten(path: Transition) -> Transition:
     """Join the axes of time and environment: [T, N, ...] becomes [T·N, ...]."""
     return Transition(*(leaf.reshape(-1, *leaf.shape[2:]) for leaf in path))
+
+
+def standardize(advantage: Array) -> Array:
+    """Shift and scale the advantages [B] of a batch to mean 0 and standard deviation 1."""
+    return (advantage - advantage.mean()) / (advantage.std() + 1e-8)

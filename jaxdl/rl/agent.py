@@ -6,13 +6,13 @@ from typing import Any
 
 import jax
 
-from jaxdl.ops.pictures import image_grid
 from jaxdl.rl.envs import Environment
-from jaxdl.rl.rollout import Policy, enter, episode_returns, film
+from jaxdl.rl.rollout import enter, episode_returns, film
 from jaxdl.train import Options, Player, TrainState, gradient_learner
 from jaxdl.types import Array, Batch, Key, Learner, Metrics
 
 GradientStep = Callable[[Any, Batch], tuple[Any, Metrics]]
+MAX_FRAMES = 250  # of an animation
 
 
 class AgentState(TrainState):
@@ -55,7 +55,7 @@ def agent(
         options: of the shared gradient step.
 
     Returns:
-        A Learner without batches. It evaluates the return and length of greedy episodes, and draws one of
+        A Learner without batches. It evaluates the return and length of greedy episodes, and films one of
         them where the environment has a drawing. Under an axis name each member has worlds of its own, and
         gradients are averaged.
     """
@@ -64,8 +64,15 @@ def agent(
         return episode_returns(environment, partial(greedy, params), key, num_episodes)
 
     @jax.jit
+    def episode(params: Any, key: Key) -> tuple[Array, Array]:
+        every = -(-environment.time_limit // MAX_FRAMES)
+        return film(environment, partial(greedy, params), key, environment.time_limit // every, every)
+
     def render(params: Any, model_state: Any, batch: Batch, key: Key) -> dict[str, Array]:
-        return film_strip(environment, partial(greedy, params), key)
+        if environment.draw is None:
+            return {}
+        frames, num = episode(params, key)
+        return {"episode": frames[:num]}
 
     gradient = gradient_learner(init, players, evaluate=evaluate, render=render, options=options)
 
@@ -91,11 +98,3 @@ def gradient_step(
     """Take a gradient step apart from worlds and replay, which a resting player would copy under vmap."""
     after, metrics = step(state.replace(worlds=None, replay=None), batch, axis_name=axis_name)
     return after.replace(worlds=state.worlds, replay=state.replay), metrics
-
-
-def film_strip(environment: Environment, policy: Policy, key: Key) -> dict[str, Array]:
-    """Lay out 32 moments of one episode, the time limit divided evenly; {} without a drawing."""
-    if environment.draw is None:
-        return {}
-    frames = film(environment, policy, key, 32, max(1, environment.time_limit // 32))
-    return {"episode": image_grid(frames, columns=8)}

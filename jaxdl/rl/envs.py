@@ -153,3 +153,26 @@ def unit_actions(environment: Environment) -> Environment:
         return environment.step(key, state, low + (high - low) * (jnp.clip(action, -1, 1) + 1) / 2)
 
     return environment._replace(step=step, actions=Box(-ones, ones))
+
+
+def unit_observations(environment: Environment) -> Environment:
+    """Let observations lie between −1 and 1 in each bounded dimension; the others stay as they are."""
+    low, high = environment.observations
+    bounded = (np.abs(low) < 1e6) & (np.abs(high) < 1e6)  # others are given as the largest float
+    center, half = np.where(bounded, low / 2 + high / 2, 0), np.where(bounded, high / 2 - low / 2, 1)
+
+    def scaled(observation: Array) -> Array:
+        return (observation - center) / half
+
+    def reset(key: Key) -> tuple[Any, Array]:
+        state, observation = environment.reset(key)
+        return state, scaled(observation)
+
+    def step(key: Key, state: Any, action: Array) -> tuple[Any, TimeStep]:
+        state, found = environment.step(key, state, action)
+        return state, found._replace(
+            observation=scaled(found.observation), final_observation=scaled(found.final_observation)
+        )
+
+    box = Box(np.where(bounded, -1, low), np.where(bounded, 1, high))
+    return environment._replace(reset=reset, step=step, observations=box)

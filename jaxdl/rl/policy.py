@@ -20,6 +20,7 @@ class Head(NamedTuple):
         mode: output -> the likeliest action.
         log_prob: (action, output) -> log π(a∣s).
         entropy: output -> H(π(·∣s)).
+        kl: (output, output′) -> KL(π(·∣s) ‖ π′(·∣s)).
         policy_gradient_loss: (output, action, advantage) -> −log π(a∣s)·A.
     """
 
@@ -27,6 +28,7 @@ class Head(NamedTuple):
     mode: Callable[[Any], Array]
     log_prob: Callable[[Array, Any], Array]
     entropy: Callable[[Any], Array]
+    kl: Callable[[Any, Any], Array]
     policy_gradient_loss: Callable[[Any, Array, Array], Array]
 
 
@@ -36,6 +38,7 @@ CATEGORICAL = Head(
     lambda logits: logits.argmax(-1),
     objectives.categorical_log_prob,
     objectives.entropy_bonus,
+    objectives.kl_categorical,
     objectives.policy_gradient_loss,
 )
 GAUSSIAN = Head(
@@ -43,6 +46,7 @@ GAUSSIAN = Head(
     lambda output: output[0],
     lambda action, output: objectives.normal_log_prob(action, *output),
     lambda output: objectives.gaussian_entropy_bonus(output[1]),
+    lambda output, other: objectives.kl_normal(*output, *other),
     lambda output, action, advantage: objectives.gaussian_policy_gradient_loss(
         output[0], output[1], action, advantage
     ),

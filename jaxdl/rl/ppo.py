@@ -12,7 +12,7 @@ import optax
 from flax import linen as nn
 
 from jaxdl.objectives import ppo_clip_loss
-from jaxdl.rl.advantage import advantages, flatten
+from jaxdl.rl.advantage import advantages, flatten, standardize
 from jaxdl.rl.agent import AgentState, GradientStep, agent
 from jaxdl.rl.envs import Environment
 from jaxdl.rl.policy import head, likeliest, sampled
@@ -31,11 +31,6 @@ def value_loss(v: Array, v_old: Array, target: Array, epsilon: float | None) -> 
         return loss
     near = v_old + jnp.clip(v - v_old, -epsilon, epsilon)
     return jnp.maximum(loss, 0.5 * (near - target) ** 2)
-
-
-def standardize(advantage: Array) -> Array:
-    """Shift and scale a minibatch of advantages to mean 0 and standard deviation 1."""
-    return (advantage - advantage.mean()) / (advantage.std() + 1e-8)
 
 
 def improve(

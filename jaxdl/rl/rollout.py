@@ -145,26 +145,35 @@ def episode_returns(environment: Environment, policy: Policy, key: Key, num: int
     return {"return": total, "length": length}
 
 
-def film(environment: Environment, policy: Policy, key: Key, num_frames: int, every: int) -> Array:
+def film(
+    environment: Environment, policy: Policy, key: Key, num_frames: int, every: int = 1
+) -> tuple[Array, Array]:
     """Draw one episode: each `every`-th state of a fresh environment, from its start.
 
     Returns:
-        [num_frames, H, W, 3]; white after the end of the episode.
+        The frames [num_frames, H, W, 3], and how many of them show the episode, the first ones.
 
     Raises:
         ValueError: if the environment has no drawing.
     """
-    if environment.draw is None:
+    draw = environment.draw
+    if draw is None:
         raise ValueError("the environment has no drawing; give it draw, env_state -> picture [H, W, 3]")
     key_enter, key_play = jax.random.split(key)
     worlds = enter(environment, key_enter, 1)
 
-    def advance(carry: tuple[Worlds, Array], key: Key) -> tuple[tuple[Worlds, Array], tuple[Any, Array]]:
+    def advance(carry: tuple[Worlds, Array], key: Key) -> tuple[tuple[Worlds, Array], None]:
         worlds, going = carry
-        after, (transition, _) = act(environment, policy, worlds, key)
-        return (after, going & ~transition.ended[0]), (worlds.state, going)
+        worlds, (transition, _) = act(environment, policy, worlds, key)
+        return (worlds, going & ~transition.ended[0]), None
 
-    keys = jax.random.split(key_play, num_frames * every)
-    _, (states, going) = jax.lax.scan(advance, (worlds, jnp.ones((), bool)), keys)
-    states = jax.tree.map(lambda leaf: leaf[::every, 0], states)
-    return jnp.where(going[::every, None, None, None], jax.vmap(environment.draw)(states), 1.0)
+    def expose(carry: tuple[Worlds, Array], key: Key) -> tuple[tuple[Worlds, Array], tuple[Array, Array]]:
+        worlds, going = carry
+        frame = draw(jax.tree.map(lambda leaf: leaf[0], worlds.state))
+        worlds, frame = jax.lax.optimization_barrier((worlds, frame))  # one on the host has moved on after it
+        carry, _ = jax.lax.scan(advance, (worlds, going), jax.random.split(key, every))
+        return carry, (frame, going)
+
+    start = worlds, jnp.ones((), bool)
+    _, (frames, going) = jax.lax.scan(expose, start, jax.random.split(key_play, num_frames))
+    return frames, going.sum()

@@ -31,8 +31,9 @@ from jaxdl.rl import (
     sac,
     td3,
 )
+from jaxdl.rl.advantage import standardize
 from jaxdl.rl.policy import head, likeliest, sampled
-from jaxdl.rl.ppo import improve, standardize, value_loss
+from jaxdl.rl.ppo import improve, value_loss
 from jaxdl.rl.sac import squashed
 from jaxdl.train import Checkpoints, Experiment, check_experiment
 

@@ -102,8 +102,13 @@ def test_advantages_where_truncation_differs_from_termination():
     np.testing.assert_allclose(advantage[:, 0], expected)
 
 
-def test_a_film_is_white_after_the_end():
-    frames = film(counter(lambda state: jnp.full((2, 2, 3), state / 10)), partial(stop_at, 2), KEY, 4, 1)
-    np.testing.assert_allclose(frames[:, 0, 0, 0], [0.0, 0.1, 0.2, 1.0])
+def test_a_film_shows_one_episode():
+    environment = counter(lambda state: jnp.full((2, 2, 3), state / 10))
+    frames, num = film(environment, partial(stop_at, 2), KEY, 4)
+    assert int(num) == 3 and frames.shape == (4, 2, 2, 3)
+    np.testing.assert_allclose(frames[:3, 0, 0, 0], [0.0, 0.1, 0.2])
+    frames, num = film(environment, partial(stop_at, 9), KEY, 3, every=2)
+    assert int(num) == 3
+    np.testing.assert_allclose(frames[:, 0, 0, 0], [0.0, 0.2, 0.4])
     with pytest.raises(ValueError, match="no drawing"):
         film(counter(), partial(stop_at, 2), KEY, 4, 1)

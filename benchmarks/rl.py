@@ -1,0 +1,180 @@
+"""Reinforcement learning beside stable-baselines3, many seeds beside one, and the wait for a return of 475.
+
+    pip install -e ".[bench,rl]" && python benchmarks/rl.py [speed] [seeds] [start]
+
+speed: environment steps per CPU-second on one core, PPO and DQN on CartPole with the hyper-parameters of
+    rl-baselines3-zoo on both sides: nets, batches, gradient steps, environments. The sides run in turns.
+seeds: wall time of 16 seeds under `jax.vmap` over that of one, on all cores.
+start: wall seconds from the command `jaxdl train configs/ppo_cartpole.py` to the first evaluation of 475,
+    import and start-up included; first with an empty compilation cache, then with a warm one.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from importlib import metadata
+from pathlib import Path
+
+import jax
+import optax
+
+from jaxdl import optim
+from jaxdl.nets.policy import ActionValues, CategoricalPolicy, StateValue
+from jaxdl.rl import Schedule, dqn, from_gymnax, ppo
+from jaxdl.train import Options
+
+ROOT = Path(__file__).parents[1]
+PPO = {"num_envs": 8, "num_steps": 32, "epochs": 20, "minibatches": 1, "discount": 0.98, "lambda_": 0.8}
+DQN = Schedule(num_envs=1, collect=256, updates=128, batch_size=64, capacity=100_000, warmup=1_000)
+
+
+def ppo_learner():
+    nets = CategoricalPolicy(2, (64, 64)), StateValue((64, 64))
+    return ppo(
+        from_gymnax("CartPole-v1"), *nets, optim.adam(1e-3), **PPO, options=Options(clip_norm=0.5)
+    ), 256
+
+
+def dqn_learner():
+    epsilon = optax.linear_schedule(1.0, 0.04, 8_000)
+    keywords = {"epsilon": epsilon, "target_every": 10, "schedule": DQN, "options": Options(clip_norm=10.0)}
+    net = ActionValues(2, (256, 256))
+    return dqn(from_gymnax("CartPole-v1"), net, optim.adam(2.3e-3), **keywords), 256
+
+
+def compiled(learner, calls, num_seeds=0):
+    """A state, and `calls` steps as one program: of one run, or of several seeds at once."""
+    key, step = jax.random.key(0), lambda state: learner.step(state, None)[0]
+    if num_seeds:
+        key, step = jax.random.split(key, num_seeds), jax.vmap(step)
+    init = jax.vmap(lambda key: learner.init(key, None)) if num_seeds else lambda key: learner.init(key, None)
+    run = jax.jit(lambda state: jax.lax.fori_loop(0, calls, lambda _, s: step(s), state), donate_argnums=0)
+    return jax.block_until_ready(run(jax.jit(init)(key))), run
+
+
+def jaxdl_side(make, env_steps):
+    learner, each = make()
+    state, run = compiled(learner, env_steps // each)
+
+    def window():
+        nonlocal state
+        state = jax.block_until_ready(run(state))
+
+    return window
+
+
+def baselines_side(name, env_steps):
+    import torch
+    from stable_baselines3 import DQN as TorchDQN
+    from stable_baselines3 import PPO as TorchPPO
+    from stable_baselines3.common.env_util import make_vec_env
+
+    torch.set_num_threads(1)
+    if name == "PPO":
+        model = TorchPPO(
+            "MlpPolicy", make_vec_env("CartPole-v1", 8), n_steps=32, batch_size=256, n_epochs=20, gamma=0.98,
+            gae_lambda=0.8, learning_rate=1e-3, ent_coef=0.0, device="cpu",
+        )  # fmt: skip
+    else:
+        model = TorchDQN(
+            "MlpPolicy", "CartPole-v1", learning_rate=2.3e-3, batch_size=64, buffer_size=100_000,
+            learning_starts=1_000, gamma=0.99, target_update_interval=10, train_freq=256, gradient_steps=128,
+            exploration_fraction=0.16, exploration_final_eps=0.04, policy_kwargs={"net_arch": [256, 256]},
+            device="cpu",
+        )  # fmt: skip
+    model.learn(2_048)
+    return lambda: model.learn(env_steps, reset_num_timesteps=False)
+
+
+def cpu_seconds(window):
+    began = time.process_time()
+    window()
+    return time.process_time() - began
+
+
+def speed(repeats):
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    print(f"stable-baselines3 {metadata.version('stable-baselines3')}, torch {metadata.version('torch')}")
+    print("environment steps per CPU-second on one core, median (lowest to highest)")
+    for name, make, peer_steps, own_steps in (
+        ("PPO", ppo_learner, 4_096, 65_536),
+        ("DQN", dqn_learner, 4_096, 32_768),
+    ):
+        peer, own = baselines_side(name, peer_steps), jaxdl_side(make, own_steps)
+        rates = [(peer_steps / cpu_seconds(peer), own_steps / cpu_seconds(own)) for _ in range(repeats)]
+        ratios = [b / a for a, b in rates]
+        middle = [statistics.median(side) for side in zip(*rates, strict=True)]
+        print(
+            f"{name}: stable-baselines3 {middle[0]:,.0f}, jaxdl {middle[1]:,.0f}, "
+            f"ratio {statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})"
+        )
+
+
+def seeds(repeats):
+    print("wall time of 16 seeds at once over that of one, median (lowest to highest)")
+    for name, make, calls in (("PPO", ppo_learner, 20), ("DQN", dqn_learner, 10)):
+        learner, _ = make()
+        (one, run), (many, run_many) = compiled(learner, calls), compiled(learner, calls, 16)
+        ratios = []
+        for _ in range(repeats):
+            began = time.perf_counter()
+            one = jax.block_until_ready(run(one))
+            middle = time.perf_counter()
+            many = jax.block_until_ready(run_many(many))
+            ratios.append((time.perf_counter() - middle) / (middle - began))
+        print(f"{name}: {statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})")
+
+
+def start(repeats):
+    print("wall seconds from the command to the first evaluation of 475 or more")
+    with tempfile.TemporaryDirectory() as folder:
+        for index in range(repeats + 1):
+            workdir = Path(folder, str(index))
+            command = [
+                sys.executable,
+                "-m",
+                "jaxdl",
+                "train",
+                str(ROOT / "configs" / "ppo_cartpole.py"),
+                "--quiet",
+            ]
+            environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": f"{folder}/programs"}
+            began = time.perf_counter()
+            process = subprocess.Popen(
+                [*command, "--workdir", str(workdir)], env=environment, stdout=subprocess.DEVNULL
+            )
+            reached = None
+            while process.poll() is None:
+                reached = reached or (time.perf_counter() - began if best(workdir) >= 475 else None)
+                time.sleep(0.02)
+            total = time.perf_counter() - began
+            said = "never" if reached is None else f"{reached:.1f}"
+            print(f"{'warm' if index else 'empty'} cache: {said} s, {total:.1f} s to the end of the command")
+
+
+def best(workdir):
+    path = workdir / "metrics.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    rows = [json.loads(line) for line in lines if line.endswith("}")]
+    return max((row["return"] for row in rows if "return" in row), default=0)
+
+
+def main():
+    parts = {"start": start, "seeds": seeds, "speed": speed}  # speed last: it keeps to one core
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("parts", nargs="*", choices=[[], *parts])
+    parser.add_argument("--repeats", type=int, default=3)
+    given = parser.parse_args()
+    print(f"jax {jax.__version__}, {os.cpu_count()} cores")
+    for name, part in parts.items():
+        if name in given.parts or not given.parts:
+            part(given.repeats)
+
+
+if __name__ == "__main__":
+    main()
