@@ -4,6 +4,8 @@ Paper: Mnih et al., Human-level Control through Deep Reinforcement Learning, 201
 Data: drawn from the environment
 Command: jaxdl train configs/dqn_cartpole.py
     jaxdl train configs/dqn_cartpole.py --dueling --prioritized
+    jaxdl train configs/dqn_cartpole.py --environment MountainCar-v0 --unit --octaves 2 --collect 2 --updates 8
+    --explore-share 0.3 --explore-last 0.02 --target-rate 0.01 --discount 0.99 --env-steps 100000
 Time: 30 s on 2 cores
 Expected: mean return >= 475 of greedy CartPole episodes; median of 5 seeds 499.7
 """
@@ -29,6 +31,7 @@ def dqn_cartpole(
     dueling: bool = False,
     prioritized: bool = False,
     hidden: tuple[int, ...] = (64, 64),
+    octaves: int = 0,
     explore_share: float = 0.16,
     explore_last: float = 0.05,
     target_rate: float = 0.005,
@@ -50,6 +53,7 @@ def dqn_cartpole(
         dueling: whether the net adds a state's value and its actions' advantages.
         prioritized: whether transitions of large error are drawn more often.
         hidden: widths of the hidden layers.
+        octaves: of sines and cosines of the observation that the net sees beside it.
         explore_share: share of the run in which the probability of a random action falls from 1 to the last.
         explore_last: that probability from then on.
         target_rate: share of the way that the target network follows; 1 copies.
@@ -67,13 +71,13 @@ def dqn_cartpole(
     decay = int(explore_share * steps * schedule.collect)
     learner = dqn(
         world,
-        ActionValues(num_actions(world), hidden, dueling=dueling),
+        ActionValues(num_actions(world), hidden, dueling=dueling, octaves=octaves),
         optim.adam(optax.linear_schedule(learning_rate, 0.0, steps * schedule.updates)),
         epsilon=optax.linear_schedule(1.0, explore_last, decay),
         target_rate=target_rate,
         target_every=target_every,
         double=double,
-        priority=Priority() if prioritized else None,
+        priority=Priority(steps=steps * schedule.updates) if prioritized else None,
         schedule=schedule,
         options=options,
     )

@@ -11,6 +11,7 @@ from flax import linen as nn
 from flax.linen.initializers import constant
 from jax.custom_batching import sequential_vmap
 
+from jaxdl.ops.encoding import fourier_features
 from jaxdl.types import Array, Key
 
 
@@ -120,16 +121,21 @@ class ActionValues(nn.Module):
         hidden: widths of the hidden layers.
         act: their activation.
         dueling: whether value and advantages have last layers of their own.
+        octaves: of `fourier_features` of the observation; they keep what is learned of one state from
+            spilling over all others, so that states not seen yet stay attractive where rewards are negative.
+            See Brellmann et al. (2023).
     """
 
     num_actions: int
     hidden: tuple[int, ...] = (128, 128)
     act: Callable[[Array], Array] = nn.relu
     dueling: bool = False
+    octaves: int = 0
 
     @nn.compact
     def __call__(self, observation: Array) -> Array:
         """Map [B, ...] to [B, A]."""
+        observation = fourier_features(observation, self.octaves)
         if not self.dueling:
             return Torso(self.num_actions, self.hidden, self.act)(observation)
         both = Torso(1 + self.num_actions, self.hidden, self.act)(observation)

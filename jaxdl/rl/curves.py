@@ -81,13 +81,12 @@ def confidence_band(values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray
     return mean, mean - half, mean + half
 
 
-def save_learning_curves(path: Path, curves: Mapping[str, Curves], steps_each: int = 1) -> None:
+def save_learning_curves(path: Path, curves: Mapping[str, Curves]) -> None:
     """Draw the means of runs over environment steps, with their bands, as PNG.
 
     Args:
         path: of the PNG.
-        curves: {label: curves}.
-        steps_each: environment steps in a step of the learner.
+        curves: {label: curves}, their steps those of the environments.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -97,8 +96,8 @@ def save_learning_curves(path: Path, curves: Mapping[str, Curves], steps_each: i
     axis = figure.subplots()
     for label, (steps, values) in curves.items():
         mean, low, high = confidence_band(values)
-        axis.plot(steps * steps_each, mean, label=f"{label}, {values.shape[1]} seeds")
-        axis.fill_between(steps * steps_each, low, high, alpha=0.25, linewidth=0)
+        axis.plot(steps, mean, label=f"{label}, {values.shape[1]} seeds")
+        axis.fill_between(steps, low, high, alpha=0.25, linewidth=0)
     axis.set_xlabel("environment steps")
     axis.set_ylabel("return, mean and its 95 % band")
     axis.legend(frameon=False)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from jaxdl.rl.agent import AgentState, GradientStep
 from jaxdl.rl.envs import Box, Environment
@@ -44,11 +45,13 @@ class Priority(NamedTuple):
 
     Attributes:
         alpha: α, from 0 (uniform) to 1 (in proportion to the error).
-        beta: β, how far weights make up for it, from 0 to 1 (fully).
+        beta: β at first, how far weights make up for it, from 0 to 1 (fully).
+        steps: gradient steps in which β rises to 1; 0 leaves it as it is.
     """
 
     alpha: float = 0.6
     beta: float = 0.4
+    steps: int = 0
 
 
 def random_action(environment: Environment, observation: Array, key: Key) -> Array:
@@ -124,7 +127,10 @@ def learn_from_batch(
         place = draw(state.replay, key, schedule.batch_size, schedule.n)
         weight = jnp.ones(schedule.batch_size)
     else:
-        place, weight = draw_by_priority(state.replay, key, schedule.batch_size, schedule.n, *priority)
+        beta = optax.linear_schedule(priority.beta, 1.0, priority.steps)(state.step)
+        place, weight = draw_by_priority(
+            state.replay, key, schedule.batch_size, schedule.n, priority.alpha, beta
+        )
     path = windows(state.replay, place, schedule.n)
     batch: Batch = jax.vmap(partial(n_step, discount=schedule.discount))(path)
     state, metrics = step(state, batch | {"weight": weight})

@@ -37,6 +37,9 @@ def improve(
     step: GradientStep, state: AgentState, batch: Batch, key: Key, epochs: int, minibatches: int
 ) -> tuple[AgentState, Metrics]:
     """Take one gradient step on each minibatch, in an order of its own in each epoch."""
+    if minibatches == 1:  # of which every order is the same
+        state, metrics = jax.lax.scan(lambda state, _: step(state, batch), state, None, epochs)
+        return state, mean_over_steps(metrics)
     size = len(batch["advantage"])
     orders = jax.vmap(partial(jax.random.permutation, x=size))(jax.random.split(key, epochs))
     orders = orders.reshape(epochs * minibatches, size // minibatches)

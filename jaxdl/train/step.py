@@ -163,8 +163,9 @@ def play(
         "grad_norm": grad_norm,
         "param_norm": param_norm,
         "update_ratio": optax.tree.norm(updates) / jnp.maximum(param_norm, 1e-12),
-        FLAGS[options.on_nonfinite]: ~finite
-        * (first_bad_leaf(own, grads) if options.on_nonfinite == "stop" else 1),
+        FLAGS[options.on_nonfinite]: jax.lax.cond(finite, lambda: 0, partial(first_bad_leaf, own, grads))
+        if options.on_nonfinite == "stop"
+        else ~finite,
     }
     for _, rate in optax.tree.get_all_with_path(opt_state, "learning_rate"):
         if isinstance(rate, Array):  # and not the state of a schedule, which has the same name

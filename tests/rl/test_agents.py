@@ -32,8 +32,12 @@ from jaxdl.rl import (
     td3,
 )
 from jaxdl.rl.advantage import standardize
+from jaxdl.rl.agent import AgentState
+from jaxdl.rl.off_policy import learn_from_batch
 from jaxdl.rl.policy import head, likeliest, sampled
 from jaxdl.rl.ppo import improve, value_loss
+from jaxdl.rl.replay import empty, remember
+from jaxdl.rl.rollout import Transition
 from jaxdl.rl.sac import squashed
 from jaxdl.train import Checkpoints, Experiment, check_experiment
 
@@ -170,6 +174,27 @@ def test_the_error_of_dqn_by_hand(double):
     assert abs(float(error)) < 1.5
     huber = error**2 / 2 if abs(error) < 1 else abs(error) - 0.5
     np.testing.assert_allclose(metrics["loss"], huber, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("step", "beta"), [(0, 0.4), (50, 0.7), (100, 1.0), (200, 1.0)])
+def test_weights_make_up_for_priorities_more_and_more(step, beta):
+    """A step learns from two transitions, the one of three times the other's priority."""
+    row = Transition(
+        jnp.zeros((1, 1)), *(jnp.zeros(1) for _ in range(2)), *([jnp.zeros(1, bool)] * 2), jnp.zeros((1, 1))
+    )
+    memory = remember(empty(row, 2), jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), row))
+    memory = memory._replace(priority=jnp.asarray([[1.0], [3.0]]))
+    state = AgentState(jnp.int32(step), None, None, {"error": jnp.zeros(8)}, None, replay=memory)
+    schedule = Schedule(batch_size=8, capacity=2, warmup=1)
+    _, weight = learn_from_batch(
+        schedule,
+        lambda state: state.model_state,
+        Priority(1.0, 0.4, steps=100),
+        lambda state, batch: (state, batch["weight"]),
+        state,
+        jax.random.key(0),
+    )
+    np.testing.assert_allclose(weight, [1.0] * 2 + [3.0**-beta] * 6, rtol=1e-5)
 
 
 def test_the_loss_of_c51_by_hand():
