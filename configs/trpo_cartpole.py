@@ -7,6 +7,8 @@ Time: 15 s on 2 cores
 Expected: mean return 500 of greedy CartPole episodes
 """
 
+import optax
+
 from jaxdl import optim
 from jaxdl.nets.policy import StateValue
 from jaxdl.rl import make, policy_net, trpo
@@ -36,7 +38,7 @@ def trpo_cartpole(
         hidden: widths of the hidden layers of policy and value.
         num_envs: environments acted in at once.
         num_steps: steps in each of them for one batch.
-        delta: how far one step moves the policy, its mean divergence in nats.
+        delta: how far one step moves the policy at first, in nats; it falls linearly to zero.
         value_epochs: gradient steps of the value on a batch.
         discount: γ.
         gae_lambda: λ of the advantages.
@@ -53,7 +55,7 @@ def trpo_cartpole(
         optim.adam(learning_rate),
         num_envs=num_envs,
         num_steps=num_steps,
-        delta=delta,
+        delta=optax.linear_schedule(delta, 0.0, env_steps // num_envs),
         value_epochs=value_epochs,
         discount=discount,
         lambda_=gae_lambda,

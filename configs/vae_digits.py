@@ -13,29 +13,18 @@ Expected: ELBO >= -19 nats on the test digits, >= -18.4 with --flow-layers 2; >=
     dynamically binarized
 """
 
-from functools import partial
-from typing import Literal
-
 from jaxdl import optim
-from jaxdl.data import Batches, ImageSet, images, preprocess, to_float
+from jaxdl.data import Batches, Binarization, ImageSet, binary_images
 from jaxdl.learners import vae
 from jaxdl.nets.vae import BernoulliDecoder, Encoder, inverse_autoregressive
 from jaxdl.train import Experiment, Options
-from jaxdl.types import Array, Key
 
 TINY = {"hidden": (32,), "latent_dim": 4, "batch_size": 32, "learning_rate": 3e-3, "epochs": 4}
 
 
-def binarized(key: Key, example: dict[str, Array], dynamic: bool) -> dict[str, Array]:
-    """Set each pixel to 0 or 1: at the threshold 1/2, or at random with its brightness as probability."""
-    brightness = to_float(example["image"])
-    x = preprocess.binarize(key, brightness) if dynamic else (brightness > 0.5).astype(brightness.dtype)
-    return {"x": x}
-
-
 def vae_digits(
     image_set: ImageSet = ImageSet(),
-    binarization: Literal["threshold", "dynamic"] = "threshold",
+    binarization: Binarization = "threshold",
     latent_dim: int = 16,
     hidden: tuple[int, ...] = (256,),
     k: int = 1,
@@ -52,7 +41,7 @@ def vae_digits(
 
     Args:
         image_set: what it learns.
-        binarization: of pixels: at 1/2, or anew at random on each visit.
+        binarization: of pixels: at 1/2, or at random: once, or anew on each visit.
         latent_dim: dimensions of z.
         hidden: widths of the encoder's hidden layers; the decoder's are the same in reverse.
         k: draws of z for each example; the bound is importance-weighted for more than one.
@@ -65,8 +54,7 @@ def vae_digits(
         seed: of everything random.
         options: of the step.
     """
-    transform = partial(binarized, dynamic=binarization == "dynamic")
-    splits = images(image_set, features=("image",))
+    splits, transform = binary_images(image_set, binarization)
     train, validation, test = (Batches(split, batch_size, seed, transform) for split in splits)
     steps = epochs * len(train) // batch_size
     learner = vae(

@@ -153,11 +153,26 @@ OPTIONS = {
         ("--patch-size 65", "patch_size is 65; choose 1 to 64, the width of a strip"),
         ("--stride 0", f"stride is 0; {ABOVE_0}"),
     ],
+    "pixelcnn_digits": [("--levels 1", "levels is 1; give 2 or more")],
+    "pixelcnn_photographs": [("--features 32", "a divisor of features=32")],
     "dcgan_digits": [("--widths 8 8 8 8", "a 8x8 image does not halve 4 times: give fewer widths")],
     "wgan_digits": [
         ("--critic-steps 0", f"critic_steps is 0; {ABOVE_0}"),
         ("--penalty nan", "penalty is nan; give 0 or more"),
     ],
+    "ppo_cartpole": [
+        ("--environment gymnasium/Nope-v1", "gymnasium makes no environment 'Nope-v1'"),
+        ("--environment gymnasium/FrozenLake-v1", "wrap it in gymnasium.wrappers.FlattenObservation"),
+        ("--discount 1.1", "discount is 1.1; give a number from 0 to 1"),
+        ("--env-steps 0", f"env_steps is 0; {ABOVE_0}"),
+    ],
+    "dqn_cartpole": [
+        ("--collect 0", f"collect is 0; {ABOVE_0}"),
+        ("--n 0", f"n is 0; {ABOVE_0}"),
+        ("--explore-share 2", "explore_share is 2.0; give a number from 0 to 1"),
+    ],
+    "trpo_cartpole": [("--delta 0", f"delta is 0.0; {ABOVE_0}")],
+    "q_learning_frozenlake": [("--environment mars", "invalid choice: 'mars'")],
 }
 COMMANDS = [
     (["train"], "the following arguments are required: config"),

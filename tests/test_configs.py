@@ -21,6 +21,7 @@ CONFIGS = sorted(FOLDER.glob("*.py"))
 # The loss that falls when a config learns one batch, and the share of it that is left at most. The players of
 # a GAN pull against each other: what falls at first is the discriminator's loss.
 FALLS = {
+    "ar_series": ("loss", 0.85),
     "autoencoder_digits": ("loss", 0.85),
     "cnn_digits": ("loss", 0.85),
     "conditional_flow_digits": ("loss", 0.95),
@@ -30,11 +31,20 @@ FALLS = {
     "flow_digits": ("loss", 0.95),
     "gan_ring": ("discriminator/loss", 0.95),
     "m2_digits": ("loss", 0.85),
+    "made_digits": ("loss", 0.85),
     "mlp_digits": ("loss", 0.85),
+    "nade_digits": ("loss", 0.85),
+    "order_agnostic_digits": ("loss", 0.85),
+    "pixelcnn_digits": ("loss", 0.85),
+    "pixelcnn_photographs": ("loss", 0.85),
     "resnet_cifar10": ("loss", 0.85),
+    "rnade_photographs": ("loss", 0.95),
+    "tabular_digits": ("loss", 0.85),
     "transformer_text": ("loss", 0.85),
     "vae_digits": ("loss", 0.85),
     "vae_photographs": ("loss", 0.85),
+    "vrnn_strokes": ("loss", 0.85),
+    "wavenet_tones": ("loss", 0.85),
     "wgan_digits": ("discriminator/loss", 0.9),
 }
 # Those without batches: they draw their own experience, or hold all the data that a step goes over.
@@ -52,6 +62,7 @@ DRAWS = {
     "sarsa_cliff",
     "td3_pendulum",
     "td_random_walk",
+    "trpo_cartpole",
     "value_iteration_frozenlake",
 }
 STEPS = 48

@@ -90,4 +90,5 @@ def test_modules_below_a_package_are_checked():
     nets = [page.__name__ for page in reference.public_modules(importlib.import_module("jaxdl.nets"))]
     assert {"jaxdl.nets", "jaxdl.nets.mlp", "jaxdl.nets.resnet"} <= set(nets)
     data = [page.__name__ for page in reference.public_modules(importlib.import_module("jaxdl.data"))]
-    assert data == ["jaxdl.data", "jaxdl.data.augment", "jaxdl.data.preprocess"]  # those in __all__
+    pages = "augment", "preprocess", "sequences"  # those in __all__
+    assert data == ["jaxdl.data", *(f"jaxdl.data.{page}" for page in pages)]

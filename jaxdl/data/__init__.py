@@ -1,6 +1,6 @@
 """Data as a function of the step: sources, batches, preprocessing, augmentation."""
 
-from jaxdl.data import augment, preprocess
+from jaxdl.data import augment, preprocess, sequences
 from jaxdl.data.densities import (
     checkerboard,
     checkerboard_log_prob,
@@ -12,17 +12,28 @@ from jaxdl.data.densities import (
     two_moons_log_prob,
 )
 from jaxdl.data.embedded import Splits, digits, photographs
-from jaxdl.data.images import ImageSet, images, num_classes, pixels, scaled, to_float
+from jaxdl.data.images import (
+    Binarization,
+    ImageSet,
+    binary_images,
+    images,
+    num_classes,
+    pixels,
+    scaled,
+    to_float,
+)
 from jaxdl.data.pipeline import Batches
 from jaxdl.data.text import Text, decode, encode, split_text, text, windows
 from jaxdl.data.tfds import tfds
 
 __all__ = [
     "Batches",
+    "Binarization",
     "ImageSet",
     "Splits",
     "Text",
     "augment",
+    "binary_images",
     "checkerboard",
     "checkerboard_log_prob",
     "decode",
@@ -36,6 +47,7 @@ __all__ = [
     "pixels",
     "preprocess",
     "scaled",
+    "sequences",
     "spirals",
     "spirals_log_prob",
     "split_text",

@@ -1,13 +1,17 @@
 """Image sets by name: the embedded digits, or any set of TFDS."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
 
 from jaxdl.data.embedded import Splits, digits
+from jaxdl.data.pipeline import Transform
+from jaxdl.data.preprocess import binarize
 from jaxdl.data.tfds import tfds
 from jaxdl.types import Array, Key
+
+Binarization: TypeAlias = Literal["threshold", "fixed", "dynamic"]
 
 
 class ImageSet(NamedTuple):
@@ -62,6 +66,45 @@ def scaled(key: Key, example: dict[str, Array]) -> dict[str, Array]:
 def pixels(key: Key, example: dict[str, Array]) -> dict[str, Array]:
     """Scale the pixels of an example to [0, 1] and drop its label: a transform for generative learners."""
     return {"x": to_float(example["image"])}
+
+
+def binary_images(
+    image_set: ImageSet, binarization: Binarization, features: tuple[str, ...] = ("image",)
+) -> tuple[Splits, Transform]:
+    """Load an image set whose pixels become 0 or 1.
+
+    Args:
+        image_set: its name and splits.
+        binarization: "threshold" sets a pixel to 1 above 1/2; "fixed" draws it with its brightness as
+            probability, once, the same in every run; "dynamic" draws it so anew on each visit.
+        features: the arrays of an example that are kept.
+
+    Returns:
+        The splits, and a transform to {"x": float32 [H, W, C] in {0, 1}}, with the features that are left.
+
+    Raises:
+        ValueError: as `images` does, and for a fixed binarization of images that are read one by one.
+    """
+    splits = images(image_set, features)
+    if binarization == "fixed":
+        if not all(isinstance(split, dict) for split in splits):
+            raise ValueError("images read one by one have no fixed binarization; choose threshold or dynamic")
+        splits = Splits(*({**split, "image": drawn(split["image"], i)} for i, split in enumerate(splits)))
+
+    def transform(key: Key, example: dict[str, Array]) -> dict[str, Array]:
+        """Set each pixel to 0 or 1."""
+        brightness = to_float(example["image"])
+        x = binarize(key, brightness) if binarization == "dynamic" else (brightness > 0.5).astype(jnp.float32)
+        return {"x": x, **{name: value for name, value in example.items() if name != "image"}}
+
+    return splits, transform
+
+
+def drawn(image: np.ndarray, seed: int) -> np.ndarray:
+    """Draw each pixel k of 0 .. 255 to be 255 with probability k/255, else 0."""
+    # numpy promises that RandomState's stream never changes; default_rng's may with a release.
+    uniform = np.random.RandomState(seed).randint(255, size=image.shape, dtype=np.uint8)
+    return np.where(uniform < image, np.uint8(255), np.uint8(0))
 
 
 def num_classes(source: Any) -> int:

@@ -173,6 +173,46 @@ def binarize(key: Key, image: Array) -> Array:
     return jax.random.bernoulli(key, image).astype(jnp.float32)
 
 
+def quantize(image: Any, levels: int) -> Any:
+    """Round intensities in [0, 1] to the nearest of evenly spaced levels, the grid k/(levels − 1)."""
+    return jnp.round(image * (levels - 1)) / (levels - 1)
+
+
+def mu_law(wave: Any, levels: int) -> Any:
+    """Round a waveform to levels that lie closer where it is quiet.
+
+    F(x) = sign(x) log(1 + μ|x|)/log(1 + μ),  μ = levels − 1
+
+    See ITU-T recommendation G.711 (1988).
+
+    Args:
+        wave: [...] in [-1, 1].
+        levels: 256 in telephony.
+
+    Returns:
+        (F + 1)/2, rounded to the grid k/(levels − 1), [...] in [0, 1].
+    """
+    mu = levels - 1
+    companded = jnp.sign(wave) * jnp.log1p(mu * jnp.abs(wave)) / math.log1p(mu)
+    return quantize((companded + 1) / 2, levels)
+
+
+def mu_law_inverse(x: Any, levels: int) -> Any:
+    """Map levels back to a waveform.
+
+    F⁻¹(u) = sign(u) ((1 + μ)^|u| − 1)/μ,  u = 2 x − 1,  μ = levels − 1
+
+    Args:
+        x: [...] in [0, 1], as `mu_law` gives it.
+        levels: of `mu_law`.
+
+    Returns:
+        [...] in [-1, 1].
+    """
+    mu, u = levels - 1, 2 * x - 1
+    return jnp.sign(u) * jnp.expm1(jnp.abs(u) * math.log1p(mu)) / mu
+
+
 def random_split(source: Any, sizes: Sequence[float], seed: int) -> tuple[Any, ...]:
     """Deal the examples of a source to disjoint parts at random.
 

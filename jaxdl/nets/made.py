@@ -81,22 +81,27 @@ class MADE(nn.Module):
         hidden: widths of the hidden layers.
         octaves: of `fourier_features` of the input.
         final_init: initializer of the last layer's weights.
+        direct: whether outputs see the inputs past the hidden layers too.
     """
 
     num_outputs: int = 1
     hidden: tuple[int, ...] = (500,)
     octaves: int = 0
     final_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
+    direct: bool = False
 
     @nn.compact
     def __call__(self, x: Array, context: Array | None = None, degrees: Degrees | None = None) -> Array:
-        """Map [B, D] and context [B, C] to [B, D, num_outputs], by the even degrees or those given."""
-        first, *inner = even_degrees(x.shape[-1], self.hidden) if degrees is None else degrees
-        h, seen = fourier_features(x, self.octaves), jnp.tile(first, 1 + 2 * self.octaves)
+        """Map [B, ...] and context [B, C] to [B, ..., num_outputs], by the even degrees or those given."""
+        flat = x.reshape(len(x), -1)
+        first, *inner = even_degrees(flat.shape[-1], self.hidden) if degrees is None else degrees
+        h, seen = fourier_features(flat, self.octaves), jnp.tile(first, 1 + 2 * self.octaves)
         for width, degree in zip(self.hidden, inner, strict=True):
             h = MaskedDense(width)(h, seen[:, None] <= degree[None])
             h = nn.relu(h if context is None else h + nn.Dense(width, use_bias=False)(context))
             seen = degree
+        if self.direct:
+            h, seen = jnp.concatenate([h, flat], -1), jnp.concatenate([seen, first])
         last = jnp.repeat(first, self.num_outputs)
         y = MaskedDense(len(last), self.final_init, jnp.float32)(h, seen[:, None] < last[None])
         if context is not None:

@@ -42,3 +42,32 @@ def scatter_picture(points: Array, bound: float, size: int = 256) -> Array:
     edges = jnp.linspace(-bound, bound, size + 1)
     counts, _, _ = jnp.histogram2d(points[:, 1], points[:, 0], bins=(edges, edges))
     return 1.0 - jnp.minimum(counts[::-1], 4) / 4
+
+
+def line_picture(
+    points: Array, low: Array, high: Array, shape: tuple[int, int], drawn: Array | None = None
+) -> Array:
+    """Draw a line through points of the plane, as wide as a pixel.
+
+    Args:
+        points: [N, 2], x and y.
+        low: [2], the lower left corner of the picture.
+        high: [2], its upper right corner.
+        shape: pixels along the sides, height and width.
+        drawn: [N], 0 where the pen is lifted on its way to the point.
+
+    Returns:
+        [height, width] in [0, 1], dark on white.
+    """
+    height, width = shape
+    to_pixels = jnp.array([width, height]) / (high - low)
+    ends = (points - low[None]) * to_pixels[None]
+    start, way = ends[:-1], jnp.diff(ends, axis=0)
+    x, y = jnp.meshgrid(jnp.arange(width) + 0.5, height - 0.5 - jnp.arange(height))
+    pixels = jnp.stack([x, y], -1).reshape(-1, 1, 2)
+    offset = pixels - start[None]
+    share = jnp.clip((offset * way[None]).sum(-1) / ((way**2).sum(-1) + 1e-8)[None], 0, 1)
+    distance = jnp.linalg.norm(offset - share[..., None] * way[None], axis=-1)
+    if drawn is not None:
+        distance = jnp.where(drawn[None, 1:] > 0, distance, jnp.inf)
+    return jnp.clip(distance.min(1) - 0.25, 0, 1).reshape(shape)

@@ -54,7 +54,7 @@ def c51(
         A Learner without batches.
 
     Raises:
-        ValueError: if actions are arrays.
+        ValueError: if actions are arrays; on the first call, if there are not two atoms in rising order.
     """
     num_actions(environment)
     logits_of: Any = net.apply
@@ -64,6 +64,10 @@ def c51(
         return {"q": params}, {"target": jax.tree.map(jnp.copy, params)}
 
     def atoms(logits: Array) -> Array:
+        if logits.shape[-1] < 2 or not low < high:
+            raise ValueError(
+                f"{logits.shape[-1]} atoms from {low} to {high} hold no distribution; give 2 or more"
+            )
         return jnp.linspace(low, high, logits.shape[-1])
 
     def values(params: Any, observation: Array) -> Array:

@@ -35,14 +35,20 @@ def natural_direction(gradient: PyTree, product: Callable[[PyTree], PyTree], ite
     return x
 
 
-def largest_step(direction: PyTree, product: Callable[[PyTree], PyTree], delta: float) -> PyTree:
+def largest_step(direction: PyTree, product: Callable[[PyTree], PyTree], delta: float | Array) -> PyTree:
     """Scale a direction to the edge of the trusted region: x·√(2δ / xᵀFx)."""
     curvature = optax.tree.vdot(direction, product(direction))
     return optax.tree.scale(jnp.sqrt(2 * delta / jnp.maximum(curvature, 1e-12)), direction)
 
 
 def line_search(
-    surrogate: Scalar, kl: Scalar, params: PyTree, step: PyTree, delta: float, tries: int, shrink: float = 0.5
+    surrogate: Scalar,
+    kl: Scalar,
+    params: PyTree,
+    step: PyTree,
+    delta: float | Array,
+    tries: int,
+    shrink: float = 0.5,
 ) -> tuple[PyTree, Array]:
     """Take the largest of the steps s, ½s, ¼s … that raises the surrogate within the trusted region.
 
@@ -79,7 +85,7 @@ def trpo(
     *,
     num_envs: int = 8,
     num_steps: int = 128,
-    delta: float = 0.01,
+    delta: optax.Schedule = optax.constant_schedule(0.01),
     cg_iterations: int = 10,
     damping: float = 0.1,
     tries: int = 10,
@@ -102,7 +108,7 @@ def trpo(
         value_optimizer: of the value.
         num_envs: N, environments acted in at once.
         num_steps: T, steps in each of them for one batch.
-        delta: δ, in nats.
+        delta: steps taken in each environment -> δ, in nats.
         cg_iterations: of the conjugate gradients.
         damping: η.
         tries: of the line search.
@@ -132,8 +138,8 @@ def trpo(
         v = V(params["value"], batch["observation"])
         return (0.5 * (v - batch["target"]) ** 2).mean(), (model_state, {})
 
-    def improve(old: PyTree, batch: Batch) -> tuple[PyTree, Metrics]:
-        """Move the policy once."""
+    def improve(old: PyTree, batch: Batch, delta: Array) -> tuple[PyTree, Metrics]:
+        """Move the policy once, by δ at most."""
         output_old = pi(old, batch["observation"])
         log_prob_old = jax.vmap(distribution.log_prob)(batch["action"], output_old)
 
@@ -163,12 +169,15 @@ def trpo(
         worlds, path, episode_return = rollout(environment, act, state.worlds, key, num_steps)
         advantage, v = advantages(partial(V, state.params["value"]), path, discount, lambda_)
         flat = flatten(path)
-        batch = {"observation": flat.observation, "action": flat.action}
-        moved, metrics = improve(
-            state.params["policy"], batch | {"advantage": standardize(advantage.ravel())}
-        )
+        batch = {
+            "observation": flat.observation,
+            "action": flat.action,
+            "advantage": standardize(advantage.ravel()),
+            "target": (advantage + v).ravel(),
+        }
+        reach = jnp.asarray(delta(state.worlds.time))
+        moved, metrics = improve(state.params["policy"], batch, reach)
         state = state.replace(worlds=worlds, params={**state.params, "policy": moved})
-        batch["target"] = (advantage + v).ravel()
         state, regression = jax.lax.scan(lambda state, _: step(state, batch), state, None, value_epochs)
         return state, metrics | mean_over_steps(regression) | {"episode_return": episode_return}
 

@@ -11,7 +11,10 @@ from jaxdl.data.preprocess import (
     Moments,
     binarize,
     moments,
+    mu_law,
+    mu_law_inverse,
     pca_whitening,
+    quantize,
     random_split,
     rescale,
     standardize,
@@ -156,6 +159,32 @@ def test_binarize_draws_pixels_by_their_intensity():
     np.testing.assert_array_equal(drawn[[0, -1]].mean(axis=1), [0, 1])
     np.testing.assert_allclose(drawn.mean(axis=1), image[:, 0], atol=5 * 0.5 / np.sqrt(4000))
     assert np.any(drawn != binarize(jax.random.key(1), image))
+
+
+def test_quantize_rounds_to_the_nearest_level():
+    x = np.array([0, 0.1, 0.13, 0.62, 0.63, 0.9, 1], np.float32)
+    np.testing.assert_allclose(quantize(x, 5), [0, 0, 0.25, 0.5, 0.75, 1, 1])
+
+
+def test_mu_law_by_hand():
+    # F(0.1) = log(1 + 25.5)/log 256 = 0.591; F(1) = 1
+    x = mu_law(np.array([-1, -0.1, 0, 0.1, 1], np.float32), 256)
+    np.testing.assert_allclose(
+        x * 255, [0, round(127.5 * (1 - 0.591)), 128, round(127.5 * 1.591), 255], atol=1e-4
+    )
+    np.testing.assert_allclose(
+        mu_law_inverse(np.array([0.25, 1], np.float32), 256), [-(16 - 1) / 255, 1], rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("levels", [2, 5, 64, 256])
+def test_mu_law_and_back(levels):
+    x = np.linspace(0, 1, levels, dtype=np.float32)
+    np.testing.assert_allclose(mu_law(mu_law_inverse(x, levels), levels), x, atol=1e-6)
+    wave = np.linspace(-1, 1, 1001, dtype=np.float32)
+    error = np.abs(mu_law_inverse(mu_law(wave, levels), levels) - wave)
+    step = np.diff(np.asarray(mu_law_inverse(x, levels)))
+    assert error.max() <= step.max() and error[np.abs(wave) < 1e-6] <= step.min()
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,16 @@ def test_parameter_counts():
     assert count(MADE(2, (3, 4)), 5) == (5 * 3 + 3) + (3 * 4 + 4) + (4 * 10 + 10)
 
 
+def test_a_belief_net_has_half_of_the_parameters_of_its_matrix():
+    """n weights into variable n and one bias each: n(n + 1)/2 in all."""
+    net = MADE(1, ())
+    x = np.random.default_rng(0).normal(size=(1, SIZE)).astype(np.float32)
+    variables = jax.jit(net.init)(KEY, x)
+    slope = jax.jit(jax.grad(lambda variables: net.apply(variables, x).sum()))
+    used = jax.tree.map(lambda leaf: np.count_nonzero(leaf), slope(variables))
+    assert sum(jax.tree.leaves(used)) == SIZE * (SIZE + 1) / 2
+
+
 def test_outputs_are_float32_under_mixed_precision():
     net, x = MADE(1, (4,)), jax.ShapeDtypeStruct((2, SIZE), jnp.bfloat16)
     variables = jax.eval_shape(net.init, KEY, jax.ShapeDtypeStruct((2, SIZE), jnp.float32))

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxdl.ops.pictures import image_grid, scatter_picture
+from jaxdl.ops.pictures import image_grid, line_picture, scatter_picture
 
 
 @pytest.mark.parametrize(
@@ -53,3 +53,24 @@ def test_scatter_is_darker_where_points_are_dense_and_leaves_out_those_beyond():
     expected = np.ones((5, 5))
     expected[2] = [0.75, 0.5, 0.25, 0, 0]
     np.testing.assert_allclose(picture, expected)
+
+
+def test_a_line_is_dark_where_it_passes_and_white_where_the_pen_is_lifted():
+    # Through the middles of pixels: along the upper row, down the last column, then lifted to the corner.
+    points = np.array([[0.5, 3.5], [4.5, 3.5], [4.5, 0.5], [0.5, 0.5]], np.float32)
+    low, high = np.zeros(2, np.float32), np.array([5, 4], np.float32)
+    drawn = np.array([0, 1, 1, 0], np.float32)
+    picture = jax.jit(line_picture, static_argnums=3)(points, low, high, (4, 5), drawn)
+    expected = np.full((4, 5), 0.75)
+    expected[0], expected[:, 4] = 0, 0
+    expected[2:, :3] = 1
+    np.testing.assert_allclose(picture[0], expected[0], atol=1e-6)
+    np.testing.assert_allclose(picture[:, 4], expected[:, 4], atol=1e-6)
+    np.testing.assert_allclose(picture[2:, :3], expected[2:, :3], atol=1e-6)
+    np.testing.assert_allclose(picture[1, :4], 0.75, atol=1e-6)
+    assert line_picture(points, low, high, (4, 5))[3, 2] == 0
+
+
+def test_a_point_is_a_line_too():
+    picture = line_picture(np.full((2, 2), 1.5, np.float32), np.zeros(2), np.full(2, 3.0), (3, 3))
+    np.testing.assert_allclose(picture, [[1, 0.75, 1], [0.75, 0, 0.75], [1, 0.75, 1]], atol=1e-6)

@@ -85,7 +85,7 @@ def moved(scale, damping):
         optax.sgd(1e-2),
         num_envs=4,
         num_steps=32,
-        delta=0.01,
+        delta=lambda step: 0.01,
         damping=damping,
     )
     state, metrics = jax.jit(learner.step)(jax.jit(learner.init)(jax.random.key(0)))
