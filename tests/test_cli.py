@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -80,9 +81,8 @@ def test_list_shows_every_config(capsys):
     assert code == 0
     for path in CONFIGS.glob("*.py"):
         assert str(path) in out
-    assert (
-        out.count("Expected") == out.count("Paper") == out.count("Data ") == len(list(CONFIGS.glob("*.py")))
-    )
+    for fact in ("Expected", "Paper", "Data"):
+        assert len(re.findall(rf"^    {fact} ", out, re.M)) == len(list(CONFIGS.glob("*.py")))
 
 
 def test_no_command_prints_the_help(capsys):

@@ -117,10 +117,8 @@ def values(tree):
 
 
 def each(names):
-    """Run a test for each of these configs, all tests of one config in one process."""
-    return pytest.mark.parametrize(
-        "name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in sorted(names)]
-    )
+    """Run a test for each of these configs."""
+    return pytest.mark.parametrize("name", sorted(names))
 
 
 every_config = each(path.stem for path in CONFIGS)

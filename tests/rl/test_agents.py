@@ -328,3 +328,9 @@ def test_what_does_not_fit_is_refused():
         short.init(jax.random.key(0))
     with pytest.raises(ValueError, match="take ppo or dqn"):
         td3(pole, DeterministicPolicy(1), Critics(2), SGD)
+    for num_atoms, high in ((1, 2.0), (3, 0.0)):
+        net, keywords = ReturnDistribution(2, num_atoms, (4,)), {"epsilon": lambda step: 0.1, "schedule": ONE}
+        learner = c51(pole, net, SGD, low=0.0, high=high, **keywords)
+        state = jax.eval_shape(learner.init, jax.random.key(0))
+        with pytest.raises(ValueError, match="hold no distribution; give 2 or more"):
+            jax.eval_shape(learner.step, state)

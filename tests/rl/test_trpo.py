@@ -7,7 +7,7 @@ import optax
 import pytest
 from flax import linen as nn
 
-from jaxdl.nets.policy import StateValue
+from jaxdl.nets.policy import CategoricalPolicy, StateValue
 from jaxdl.objectives import kl_categorical
 from jaxdl.rl import from_gymnax, trpo
 from jaxdl.rl.trpo import fisher_product, largest_step, line_search, natural_direction
@@ -101,3 +101,17 @@ def test_a_step_does_not_depend_on_how_the_policy_is_written():
     assert float(metrics["gain"]) > 0
     start = np.random.default_rng(0).normal(size=(4, 2))
     assert np.abs(one - start).max() > 0.1
+
+
+def test_seeds_at_once_move_as_each_alone():
+    """Batches of conjugate gradients may not lose themselves, as those of jax.scipy do."""
+    value, optimizer = StateValue((8,)), optax.sgd(1e-3)
+    policy = CategoricalPolicy(2, (64, 64))
+    learner = trpo(from_gymnax("CartPole-v1"), policy, value, optimizer)
+    keys = jax.random.split(jax.random.key(1), 6)
+    init, step = learner.init, lambda state: learner.step(state)[0].params
+    together = jax.jit(jax.vmap(lambda key: step(init(key))))(keys)
+    alone = jax.jit(lambda key: step(init(key)))
+    for index in (0, 5):
+        for a, b in zip(jax.tree.leaves(together), jax.tree.leaves(alone(keys[index])), strict=True):
+            np.testing.assert_allclose(a[index], b, rtol=1e-2, atol=1e-3)

@@ -98,9 +98,6 @@ def runs(tmp_path_factory):
     return folder
 
 
-pytestmark = pytest.mark.xdist_group("hosts")  # they share the runs above
-
-
 @pytest.mark.parametrize("count", [2, 4])
 def test_several_processes_give_the_numbers_of_one(runs, count):
     one, several = state_of(runs / "run1"), state_of(runs / f"run{count}")
