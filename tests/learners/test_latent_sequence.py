@@ -32,12 +32,6 @@ NETS = {
 every_net = pytest.mark.parametrize("name", NETS)
 
 
-@pytest.fixture(autouse=True)
-def fresh():
-    """What a test draws does not depend on the tests before it."""
-    RNG.bit_generator.state = np.random.default_rng(0).bit_generator.state
-
-
 def normal(*shape):
     return RNG.normal(size=shape).astype(np.float32)
 

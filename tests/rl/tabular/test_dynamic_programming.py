@@ -11,6 +11,15 @@ from jaxdl.rl.tabular.dynamic_programming import improve
 KEY = jax.random.key(0)
 
 
+@pytest.fixture(autouse=True)
+def optimized():
+    """Compile as a run does: the tables are held to the last bits of float32."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
 def swept(learner, num):
     """Run so many steps; return the states after each, and the residuals."""
 
