@@ -16,7 +16,7 @@ from flax import linen as nn
 from jaxdl.rl.advantage import advantages, flatten
 from jaxdl.rl.agent import AgentState, GradientStep, agent
 from jaxdl.rl.envs import Environment
-from jaxdl.rl.policy import head, likeliest, sampled
+from jaxdl.rl.policy import head, init_policy_and_value, likeliest, sampled
 from jaxdl.rl.rollout import rollout
 from jaxdl.train import Options, Player
 from jaxdl.types import Array, Batch, Key, Learner, Metrics
@@ -61,9 +61,7 @@ def actor_critic(
     V: Any = value.apply
 
     def init(key: Key, observation: Array) -> tuple[Any, Any]:
-        key_policy, key_value = jax.random.split(key)
-        params = {"policy": policy.init(key_policy, observation), "value": value.init(key_value, observation)}
-        return {"agent": params}, {}
+        return {"agent": init_policy_and_value(policy, value, key, observation)}, {}
 
     def loss(params: Any, model_state: Any, batch: Batch, key: Key) -> tuple[Array, tuple[Any, Metrics]]:
         params = params["agent"]

@@ -14,8 +14,7 @@ from flax import linen as nn
 from jaxdl.objectives import categorical_q_learning_loss
 from jaxdl.rl.agent import AgentState, agent
 from jaxdl.rl.envs import Environment, num_actions
-from jaxdl.rl.off_policy import Schedule, act_and_learn, warm_up
-from jaxdl.rl.tabular.exploration import epsilon_greedy
+from jaxdl.rl.off_policy import Schedule, act_and_learn, explored, followed, warm_up
 from jaxdl.train import Options, Player
 from jaxdl.types import Array, Batch, Key, Learner, Metrics
 
@@ -84,13 +83,10 @@ def c51(
         return value.mean(), (model_state, {})
 
     def explore(state: AgentState, observation: Array, key: Key) -> Array:
-        probs = jax.vmap(partial(epsilon_greedy, epsilon=epsilon(state.worlds.time)))
-        return jax.random.categorical(key, jnp.log(probs(values(state.params["q"], observation))))
+        return explored(values(state.params["q"], observation), epsilon(state.worlds.time), key)
 
     def follow(state: AgentState) -> Any:
-        target = state.model_state["target"]
-        nearer = optax.incremental_update(state.params["q"], target, target_rate)
-        return {"target": optax.periodic_update(nearer, target, state.step, target_every)}
+        return {"target": followed(state, state.params["q"], target_rate, target_every)}
 
     def greedy(params: Any, observation: Array, key: Key) -> Array:
         return values(params["q"], observation).argmax(axis=-1)

@@ -15,8 +15,7 @@ from flax import linen as nn
 from jaxdl.objectives import double_q_learning_error, huber_loss, q_learning_error
 from jaxdl.rl.agent import AgentState, agent
 from jaxdl.rl.envs import Environment, num_actions
-from jaxdl.rl.off_policy import Priority, Schedule, act_and_learn, warm_up
-from jaxdl.rl.tabular.exploration import epsilon_greedy
+from jaxdl.rl.off_policy import Priority, Schedule, act_and_learn, explored, followed, warm_up
 from jaxdl.train import Options, Player
 from jaxdl.types import Array, Batch, Key, Learner, Metrics
 
@@ -84,14 +83,10 @@ def dqn(
         )
 
     def explore(state: AgentState, observation: Array, key: Key) -> Array:
-        q = Q(state.params["q"], observation)
-        probs = jax.vmap(partial(epsilon_greedy, epsilon=epsilon(state.worlds.time)))(q)
-        return jax.random.categorical(key, jnp.log(probs))
+        return explored(Q(state.params["q"], observation), epsilon(state.worlds.time), key)
 
     def follow(state: AgentState) -> Any:
-        target = state.model_state["target"]
-        nearer = optax.incremental_update(state.params["q"], target, target_rate)
-        target = optax.periodic_update(nearer, target, state.step, target_every)
+        target = followed(state, state.params["q"], target_rate, target_every)
         return {**state.model_state, "target": target}
 
     def greedy(params: Any, observation: Array, key: Key) -> Array:

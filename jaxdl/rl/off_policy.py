@@ -12,6 +12,7 @@ from jaxdl.rl.agent import AgentState, GradientStep
 from jaxdl.rl.envs import Box, Environment
 from jaxdl.rl.replay import draw, draw_by_priority, empty, n_step, remember, reprioritize, windows
 from jaxdl.rl.rollout import act, rollout
+from jaxdl.rl.tabular.exploration import epsilon_greedy
 from jaxdl.train import mean_over_steps
 from jaxdl.types import Array, Batch, Key, Metrics
 
@@ -77,6 +78,17 @@ def warm_up(environment: Environment, schedule: Schedule, state: AgentState, key
     replay = empty(row, schedule.capacity)
     worlds, path, _ = rollout(environment, policy, state.worlds, key, schedule.warmup)
     return state.replace(worlds=worlds, replay=remember(replay, path))
+
+
+def explored(q: Array, epsilon: float | Array, key: Key) -> Array:
+    """Draw ε-greedy actions [N] from action values [N, A]."""
+    return jax.random.categorical(key, jnp.log(jax.vmap(partial(epsilon_greedy, epsilon=epsilon))(q)))
+
+
+def followed(state: AgentState, params: Any, rate: float, every: int) -> Any:
+    """Move the target networks by a share of what they are behind, on each `every`-th gradient step."""
+    target = state.model_state["target"]
+    return optax.periodic_update(optax.incremental_update(params, target, rate), target, state.step, every)
 
 
 def act_and_learn(

@@ -65,6 +65,14 @@ def policy_net(actions: Discrete | Box, hidden: tuple[int, ...]) -> nn.Module:
     return GaussianPolicy(actions.low.size, hidden)
 
 
+def init_policy_and_value(
+    policy: nn.Module, value: nn.Module, key: Key, observation: Array
+) -> dict[str, Any]:
+    """Initialize both nets of an actor-critic on observations [N, ...]."""
+    key_policy, key_value = jax.random.split(key)
+    return {"policy": policy.init(key_policy, observation), "value": value.init(key_value, observation)}
+
+
 def sampled(net: nn.Module, head: Head, params: Any, observation: Array, key: Key) -> Array:
     """Draw an action [N, ...] for each observation [N, ...]."""
     return jax.vmap(head.sample)(jax.random.split(key, len(observation)), net.apply(params, observation))

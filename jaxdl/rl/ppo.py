@@ -15,7 +15,7 @@ from jaxdl.objectives import ppo_clip_loss
 from jaxdl.rl.advantage import advantages, flatten, standardize
 from jaxdl.rl.agent import AgentState, GradientStep, agent
 from jaxdl.rl.envs import Environment
-from jaxdl.rl.policy import head, likeliest, sampled
+from jaxdl.rl.policy import head, init_policy_and_value, likeliest, sampled
 from jaxdl.rl.rollout import Transition, rollout
 from jaxdl.train import Options, Player, mean_over_steps
 from jaxdl.types import Array, Batch, Key, Learner, Metrics
@@ -109,9 +109,7 @@ def ppo(
     V: Any = value.apply
 
     def init(key: Key, observation: Array) -> tuple[Any, Any]:
-        key_policy, key_value = jax.random.split(key)
-        params = {"policy": policy.init(key_policy, observation), "value": value.init(key_value, observation)}
-        return {"agent": params}, {}
+        return {"agent": init_policy_and_value(policy, value, key, observation)}, {}
 
     def estimate(params: Any, path: Transition) -> Batch:
         """Score each action by the policy that took it; [T, N] becomes [T·N]."""

@@ -15,7 +15,7 @@ from flax import linen as nn
 from jaxdl.rl.advantage import advantages, flatten, standardize
 from jaxdl.rl.agent import AgentState, GradientStep, agent
 from jaxdl.rl.envs import Environment
-from jaxdl.rl.policy import head, likeliest, sampled
+from jaxdl.rl.policy import head, init_policy_and_value, likeliest, sampled
 from jaxdl.rl.rollout import rollout
 from jaxdl.train import Options, Player, mean_over_steps
 from jaxdl.types import Array, Batch, Key, Learner, Metrics, PyTree
@@ -139,11 +139,7 @@ def trpo(
     V: Any = value.apply
 
     def init(key: Key, observation: Array) -> tuple[Any, Any]:
-        key_policy, key_value = jax.random.split(key)
-        return {
-            "policy": policy.init(key_policy, observation),
-            "value": value.init(key_value, observation),
-        }, {}
+        return init_policy_and_value(policy, value, key, observation), {}
 
     def value_loss(
         params: Any, model_state: Any, batch: Batch, key: Key
