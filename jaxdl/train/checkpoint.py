@@ -52,7 +52,7 @@ class Checkpoints:
         self._args = ocp.args
         self._manager = ocp.CheckpointManager(
             folder.absolute(),
-            item_handlers=ocp.StandardCheckpointHandler(),
+            item_handlers={"default": ocp.StandardCheckpointHandler(), "leaves": ocp.JsonCheckpointHandler()},
             options=ocp.CheckpointManagerOptions(
                 best_fn=value,
                 best_mode="max" if maximize else "min",
@@ -79,7 +79,9 @@ class Checkpoints:
         try:
             if step in self._damaged:
                 self._manager.delete(step)
-            self._manager.save(step, args=self._args.StandardSave(state), metrics=dict(metrics or {}))
+            leaves = self._args.JsonSave(_leaves(jax.eval_shape(_as_arrays, state)))
+            items = self._args.Composite(default=self._args.StandardSave(state), leaves=leaves)
+            self._manager.save(step, args=items, metrics=dict(metrics or {}))
         except Exception as error:  # a full disk has as many faces as there are layers below
             self._give_up(error)
 
@@ -113,7 +115,8 @@ class Checkpoints:
             InputError: naming the leaf that differs.
         """
         self._check(like, step)
-        return self._manager.restore(step, args=self._args.StandardRestore(jax.tree.map(_placed, like)))
+        arrays = self._args.StandardRestore(jax.tree.map(_placed, like))
+        return self._manager.restore(step, args=self._args.Composite(default=arrays)).default
 
     def restore_latest(self, like: Any) -> tuple[Any, int] | None:
         """Read back the latest checkpoint that is whole: (state, step), or None where there is none."""
@@ -158,7 +161,9 @@ class Checkpoints:
             self._manager.close()
 
     def _check(self, like: Any, step: int) -> None:
-        saved = _leaves(self._manager.item_metadata(step).tree)
+        # written beside the arrays: to ask tensorstore for them opens each once more, and leaks its answer
+        items = self._args.Composite(leaves=self._args.JsonRestore())
+        saved = self._manager.restore(step, args=items).leaves
         compare(saved, _leaves(jax.eval_shape(_as_arrays, like)), f"the checkpoint of step {step}")
 
 

@@ -11,7 +11,7 @@ from jaxdl.rl.tabular.mdp import MDP, episode, evaluate_policy, policy_value
 from jaxdl.types import Array, Batch, Key
 
 # Viridis at four places: brighter is more, in grey too.
-STOPS = jnp.array([[0.27, 0.00, 0.33], [0.19, 0.41, 0.56], [0.21, 0.72, 0.47], [0.99, 0.91, 0.14]])
+STOPS = np.array([[0.27, 0.00, 0.33], [0.19, 0.41, 0.56], [0.21, 0.72, 0.47], [0.99, 0.91, 0.14]])
 WALL, TERMINAL, LINE = 0.25, 0.85, 1.0
 
 
