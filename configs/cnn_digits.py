@@ -69,6 +69,5 @@ def cnn_digits(
         test,
         monitor="accuracy",
         maximize=True,
-        steps_per_call=1,  # convolutions inside a scan are many times slower on CPU
         seed=seed,
     )

@@ -104,6 +104,5 @@ def conditional_flow_digits(
         validation,
         test,
         monitor="bits_per_dim",
-        steps_per_call=1,  # convolutions inside a scan are many times slower on CPU
         seed=seed,
     )

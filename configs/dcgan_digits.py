@@ -57,6 +57,5 @@ def dcgan_digits(
         validation,
         test,
         monitor="frechet",
-        steps_per_call=1,  # convolutions inside a scan are many times slower on CPU
         seed=seed,
     )

@@ -78,6 +78,5 @@ def flow_digits(
         validation,
         test,
         monitor="bits_per_dim",
-        steps_per_call=1,  # convolutions inside a scan are many times slower on CPU
         seed=seed,
     )

@@ -75,6 +75,5 @@ def order_agnostic_digits(
         validation,
         test,
         monitor="nll",
-        steps_per_call=16 if net == "dense" else 1,  # convolutions inside a scan are many times slower on CPU
         seed=seed,
     )

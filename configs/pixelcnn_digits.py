@@ -99,6 +99,5 @@ def pixelcnn_digits(
         validation,
         test,
         monitor="nll",
-        steps_per_call=1,  # convolutions inside a scan are many times slower on CPU
         seed=seed,
     )

@@ -81,6 +81,5 @@ def pixelcnn_photographs(
         validation,
         test,
         monitor="bits_per_dim",
-        steps_per_call=1,  # convolutions inside a scan are many times slower on CPU
         seed=seed,
     )

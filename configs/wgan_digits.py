@@ -73,6 +73,5 @@ def wgan_digits(
         validation,
         test,
         monitor="frechet",
-        steps_per_call=1,  # convolutions inside a scan are many times slower on CPU
         seed=seed,
     )

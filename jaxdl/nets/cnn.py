@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxdl.nets.layers import Conv
 from jaxdl.ops.pooling import max_pool
 from jaxdl.types import Array
 
@@ -29,7 +30,7 @@ class CNN(nn.Module):
     def __call__(self, x: Array, *, train: bool) -> Array:
         """Map images [B, H, W, C] to logits [B, num_classes]."""
         for width in self.widths:
-            x = nn.Conv(width, (3, 3), use_bias=False)(x)
+            x = Conv(width, (3, 3), use_bias=False)(x)
             x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.9)(x))
             if min(x.shape[1:3]) > 4:
                 x = max_pool(x)

@@ -5,6 +5,7 @@ import math
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxdl.nets.layers import Conv
 from jaxdl.types import Array
 
 
@@ -54,9 +55,9 @@ class ConvNADE(nn.Module):
     @nn.compact
     def __call__(self, x: Array, mask: Array) -> Array:
         """Map x [B, H, W, C] and a mask of the same shape, 1 = seen, to [B, H, W, C, P]."""
-        h = nn.Conv(self.width, (3, 3))(beside_mask(x, mask))
+        h = Conv(self.width, (3, 3))(beside_mask(x, mask))
         for _ in range(self.depth):
-            inner = nn.Conv(self.width, (3, 3))(nn.relu(h))
-            h += nn.Conv(self.width, (3, 3))(nn.relu(inner))
-        y = nn.Conv(x.shape[-1] * self.num_outputs, (1, 1), dtype=jnp.float32)(nn.relu(h))
+            inner = Conv(self.width, (3, 3))(nn.relu(h))
+            h += Conv(self.width, (3, 3))(nn.relu(inner))
+        y = Conv(x.shape[-1] * self.num_outputs, (1, 1), dtype=jnp.float32)(nn.relu(h))
         return y.reshape(*x.shape, self.num_outputs)

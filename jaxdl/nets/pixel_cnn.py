@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from jaxdl.nets.layers import Conv
 from jaxdl.nets.made import MaskedDense
 from jaxdl.types import Array
 
@@ -76,7 +77,7 @@ class MaskedConv(nn.Module):
         mask[-1, n] = color_mask(x.shape[-1], self.features, self.colors, self.own)
         mask[-1, n + 1 :] = False
         padding = (kernel[0] - 1, 0), (n, kernel[1] - 1 - n)
-        return nn.Conv(self.features, kernel, padding=padding, mask=mask)(x)
+        return Conv(self.features, kernel, padding=padding, mask=mask)(x)
 
 
 class Readout(nn.Module):
@@ -190,7 +191,7 @@ class GatedPixelCNN(nn.Module):
 def upper_conv(features: int, size: int) -> nn.Conv:
     """Convolve with the rows of an n by n kernel down to its centre, the centre's included."""
     n = size // 2
-    return nn.Conv(features, (n + 1, 2 * n + 1), padding=((n, 0), (n, n)))
+    return Conv(features, (n + 1, 2 * n + 1), padding=((n, 0), (n, n)))
 
 
 def down(x: Array) -> Array:

@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxdl.nets.layers import Conv
 from jaxdl.types import Array
 
 ModuleDef = Any
@@ -26,7 +27,7 @@ class BasicBlock(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """Map [B, H, W, C] to [B, H / stride, W / stride, features]."""
-        conv = partial(nn.Conv, self.features, use_bias=False)
+        conv = partial(Conv, self.features, use_bias=False)
         y = nn.relu(self.norm()(conv((3, 3), self.stride, padding=1)(x)))
         y = self.norm(scale_init=nn.initializers.zeros)(conv((3, 3), padding=1)(y))
         if x.shape != y.shape:
@@ -64,7 +65,7 @@ class ResNet(nn.Module):
     def __call__(self, x: Array, *, train: bool) -> Array:
         """Map images [B, H, W, C] to logits [B, num_classes]."""
         norm = partial(self.norm, use_running_average=not train, momentum=0.9)
-        x = nn.Conv(self.widths[0], (3, 3), padding=1, use_bias=False)(x)
+        x = Conv(self.widths[0], (3, 3), padding=1, use_bias=False)(x)
         x = nn.relu(norm()(x))
         for stage, (num_blocks, width) in enumerate(zip(self.blocks, self.widths, strict=True)):
             for block in range(num_blocks):

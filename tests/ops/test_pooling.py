@@ -46,10 +46,29 @@ def test_axes_before_the_image_are_free():
     np.testing.assert_array_equal(jax.vmap(max_pool)(x), expected)
 
 
-def test_entries_that_tie_share_the_gradient():
-    x = jnp.array([[1.0, 3.0], [3.0, 0.0]])[..., None]
+def test_of_entries_that_tie_the_first_has_the_gradient():
+    x = jnp.array([[1.0, 3.0], [3.0, 3.0]])[..., None]
     gradient = jax.grad(lambda x: max_pool(x).sum())(x)
-    np.testing.assert_array_equal(gradient[..., 0], [[0, 0.5], [0.5, 0]])
+    np.testing.assert_array_equal(gradient[..., 0], [[0, 1], [0, 0]])
+
+
+def test_derivatives_forward_and_of_second_order():
+    x = np.random.default_rng(0).normal(size=(4, 4, 2)).astype(np.float32)
+    f = lambda x: (max_pool(x) ** 3).sum()
+    largest = np.asarray(jax.grad(lambda x: max_pool(x).sum())(x))
+    np.testing.assert_allclose(jax.jacfwd(f)(x), 3 * x**2 * largest, rtol=1e-5)
+    np.testing.assert_allclose(
+        jax.hessian(f)(x).reshape(32, 32), np.diag((6 * x * largest).ravel()), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_elsewhere_it_is_a_reduction_over_windows(platform):
+    x = jax.ShapeDtypeStruct((2, 4, 6, 3), np.float32)
+    gradient = jax.jit(jax.grad(lambda x: max_pool(x).sum()))
+    text = gradient.trace(x).lower(lowering_platforms=(platform,)).as_text()
+    assert "select_and_scatter" in text
+    assert "select_and_scatter" not in gradient.trace(x).lower(lowering_platforms=("cpu",)).as_text()
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 5, 1), (1, 5, 2, 1)])

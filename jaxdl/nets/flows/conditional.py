@@ -8,6 +8,7 @@ from jaxdl.nets.flows.coupling import ConvConditioner, Coupling
 from jaxdl.nets.flows.elementwise import affine
 from jaxdl.nets.flows.glow import ActNorm, InvertibleConv
 from jaxdl.nets.flows.image import Squeezed
+from jaxdl.nets.layers import Conv
 from jaxdl.types import Array
 
 
@@ -34,8 +35,8 @@ class ImageEncoder(nn.Module):
     @nn.compact
     def __call__(self, image: Array) -> Array:
         """Map [B, H, W, C] to [B, H, W, width]."""
-        h = nn.relu(nn.Conv(self.width, (3, 3))(image))
-        return nn.relu(nn.Conv(self.width, (3, 3))(h))
+        h = nn.relu(Conv(self.width, (3, 3))(image))
+        return nn.relu(Conv(self.width, (3, 3))(h))
 
 
 class Paired(Bijector):

@@ -9,6 +9,7 @@ from flax import linen as nn
 
 from jaxdl.nets.flows.bijector import Bijector
 from jaxdl.nets.flows.elementwise import Elementwise
+from jaxdl.nets.layers import Conv
 from jaxdl.ops.encoding import fourier_features
 from jaxdl.types import Array
 
@@ -46,9 +47,9 @@ class ConvConditioner(nn.Module):
         """Map [B, H, W, C] and context [B, h, w, c] or [B, c] to [B, H, W, features]."""
         h = beside(x, context)
         if self.width:
-            h = nn.relu(nn.Conv(self.width, (3, 3))(h))
-            h = nn.relu(nn.Conv(self.width, (1, 1))(h))
-        return nn.Conv(features, (3, 3), kernel_init=nn.initializers.zeros, dtype=jnp.float32)(h)
+            h = nn.relu(Conv(self.width, (3, 3))(h))
+            h = nn.relu(Conv(self.width, (1, 1))(h))
+        return Conv(features, (3, 3), kernel_init=nn.initializers.zeros, dtype=jnp.float32)(h)
 
 
 class ResidualConditioner(nn.Module):
@@ -63,10 +64,10 @@ class ResidualConditioner(nn.Module):
     @nn.compact
     def __call__(self, x: Array, context: Array | None = None, *, features: int) -> Array:
         """Map [B, H, W, C] and context [B, h, w, c] or [B, c] to [B, H, W, features]."""
-        h = nn.Conv(self.width, (3, 3))(beside(x, context))
+        h = Conv(self.width, (3, 3))(beside(x, context))
         for _ in range(self.blocks):
-            h += nn.Conv(self.width, (3, 3))(nn.relu(nn.Conv(self.width, (3, 3))(nn.relu(h))))
-        return nn.Conv(features, (3, 3), kernel_init=nn.initializers.zeros, dtype=jnp.float32)(nn.relu(h))
+            h += Conv(self.width, (3, 3))(nn.relu(Conv(self.width, (3, 3))(nn.relu(h))))
+        return Conv(features, (3, 3), kernel_init=nn.initializers.zeros, dtype=jnp.float32)(nn.relu(h))
 
 
 def beside(x: Array, context: Array | None) -> Array:

@@ -1,0 +1,252 @@
+"""Convolution whose gradients are as fast as itself on CPU, also inside a loop.
+
+XLA for CPU is fast at one kind of convolution: of images [N, H, W, C] by a kernel [H, W, I, O], no zeros put
+between the pixels. Both gradients of a convolution are convolutions again, but JAX writes them in other
+layouts, which inside of a loop, such as `lax.scan`, take up to hundreds of times longer. Here they are of the
+fast kind: x and w are transposed beforehand, strided images split into their phases. For GPU and TPU, what
+is lowered is what JAX itself would write (`jax.lax.platform_dependent`).
+"""
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.custom_derivatives import SymbolicZero
+
+from jaxdl.types import Array
+
+Pads = tuple[tuple[int, int], ...]
+
+
+class Window(NamedTuple):
+    """Say how a kernel moves, an entry for each spatial axis; as `lax.conv_general_dilated` means it."""
+
+    strides: tuple[int, ...]
+    padding: Pads
+    lhs_dilation: tuple[int, ...]
+    rhs_dilation: tuple[int, ...]
+    precision: Any
+    preferred_element_type: Any
+
+
+def conv_general_dilated(
+    lhs: Array,
+    rhs: Array,
+    window_strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+    lhs_dilation: Sequence[int] | None = None,
+    rhs_dilation: Sequence[int] | None = None,
+    dimension_numbers: Any = None,
+    feature_group_count: int = 1,
+    batch_group_count: int = 1,
+    precision: Any = None,
+    preferred_element_type: Any = None,
+) -> Array:
+    """Convolve as `jax.lax.conv_general_dilated` does, argument by argument, to rounding.
+
+    It goes into flax's layers: `nn.Conv(..., conv_general_dilated=conv_general_dilated)`. Layouts whose
+    channels are not last, and groups, are left to JAX.
+
+    Args:
+        lhs: x, [N, *spatial, I].
+        rhs: the kernel w, [*spatial, I / groups, O].
+        window_strides: steps of the window.
+        padding: SAME, VALID, or (before, after) for each spatial axis.
+        lhs_dilation: 1 + the zeros between the entries of x; above 1 it is a transposed convolution.
+        rhs_dilation: 1 + the zeros between the entries of w.
+        dimension_numbers: layouts of x, w and the result.
+        feature_group_count: groups of channels.
+        batch_group_count: groups of examples.
+        precision: of the products.
+        preferred_element_type: of the result.
+
+    Returns:
+        [N, *spatial, O].
+    """
+    num = lhs.ndim - 2
+    ones = (1,) * num
+    numbers = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
+    last = lax.conv_dimension_numbers(lhs.shape, rhs.shape, _layout(num))
+    if numbers != last or feature_group_count * batch_group_count > 1:
+        return lax.conv_general_dilated(
+            *(lhs, rhs, window_strides, padding, lhs_dilation, rhs_dilation, numbers),
+            feature_group_count=feature_group_count,
+            batch_group_count=batch_group_count,
+            precision=precision,
+            preferred_element_type=preferred_element_type,
+        )
+    strides, dilation = tuple(window_strides), tuple(rhs_dilation or ones)
+    if isinstance(padding, str):
+        extent = [(k - 1) * d + 1 for k, d in zip(rhs.shape, dilation, strict=False)]
+        padding = lax.padtype_to_pads(lhs.shape[1:-1], extent, strides, padding)
+    window = Window(
+        strides,
+        tuple((int(before), int(after)) for before, after in padding),
+        tuple(lhs_dilation or ones),
+        dilation,
+        precision,
+        preferred_element_type,
+    )
+    if max(window.lhs_dilation) > 1 and max(strides + dilation) == 1:
+        return lax.platform_dependent(
+            *(lhs, rhs), cpu=partial(_sub_pixel, window=window), default=partial(_native, window=window)
+        )
+    return _convolve(lhs, rhs, window)
+
+
+def conv_transpose(x: Array, w: Array, strides: Sequence[int], padding: str | Pads = "SAME") -> Array:
+    """Convolve with a fractional stride, as `jax.lax.conv_transpose` does: y is s times as large as x.
+
+    Args:
+        x: [N, *spatial, I].
+        w: [*spatial, I, O].
+        strides: s, for each spatial axis.
+        padding: SAME, VALID, or what is put before and after x once s − 1 zeros stand between its entries.
+
+    Returns:
+        [N, *spatial, O].
+    """
+    if isinstance(padding, str):
+        padding = tuple(_transposed_padding(k, s, padding) for k, s in zip(w.shape, strides, strict=False))
+    ones = (1,) * len(strides)
+    return conv_general_dilated(x, w, ones, padding, strides, dimension_numbers=_layout(len(strides)))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _convolve(x: Array, w: Array, window: Window) -> Array:
+    return _native(x, w, window=window)
+
+
+@partial(_convolve.defjvp, symbolic_zeros=True)
+def _convolve_jvp(window: Window, primals: Any, tangents: Any) -> tuple[Array, Any]:
+    """y = x ∗ w is bilinear: dy = dx ∗ w + x ∗ dw."""
+    (x, w), (dx, dw) = primals, tangents
+    y = _convolve(x, w, window)
+    native, parts = partial(_native, window=window), []
+    for given, fast in (((dx, w), _of_image), ((x, dw), _of_kernel)):
+        if not any(isinstance(array, SymbolicZero) for array in given):
+            # transposed copies are made anew in the backward pass, and not kept from the forward one
+            fast = jax.checkpoint(partial(fast, window=window), prevent_cse=False)
+            parts.append(lax.platform_dependent(*given, cpu=fast, default=native))
+    return y, sum(parts[1:], parts[0])
+
+
+def _native(x: Array, w: Array, *, window: Window, layout: Any = None) -> Array:
+    return lax.conv_general_dilated(
+        *(x, w, window.strides, window.padding, window.lhs_dilation, window.rhs_dilation),
+        dimension_numbers=layout or _layout(x.ndim - 2),
+        precision=window.precision,
+        preferred_element_type=window.preferred_element_type,
+    )
+
+
+def _of_image(x: Array, w: Array, *, window: Window) -> Array:
+    """Convolve so that the transpose in x is a convolution without dilation, of a kernel [*spatial, I, O]."""
+    *kernel, _, _ = w.shape
+    num = len(kernel)
+    if max(window.strides) > 1 and max(window.rhs_dilation + window.lhs_dilation) == 1:
+        x = _padded(x, 1, window.padding)
+        if max(kernel) == 1:
+            x = x[:, *(slice(None, None, s) for s in window.strides)]
+        else:
+            x, w = _phases(x, w, window.strides)
+        window = window._replace(strides=(1,) * num, padding=((0, 0),) * num)
+    images, kernels, _ = _layout(num)
+    layout = (images, kernels[:-2] + "OI", images)
+    return _native(x, w.swapaxes(-1, -2), window=window, layout=layout)
+
+
+def _of_kernel(x: Array, w: Array, *, window: Window) -> Array:
+    """Convolve so that the transpose in w is one of images [I, *spatial, N] by a kernel [*spatial, N, O]."""
+    spatial = _layout(x.ndim - 2)[0][1:-1]
+    layout = (f"C{spatial}N", f"I{spatial}O", f"{spatial}NC")
+    y = _native(jnp.swapaxes(x, 0, -1), jnp.moveaxis(w, -2, 0), window=window, layout=layout)
+    return jnp.moveaxis(y, -2, 0)
+
+
+def _phases(x: Array, w: Array, strides: tuple[int, ...]) -> tuple[Array, Array]:
+    """Turn a convolution of stride s without padding into one of stride 1 with more channels.
+
+    x'[i, r] = x[s·i + r] and w'[m, r] = w[s·m + r] in each spatial axis, zero beyond their ends; r joins the
+    channels.
+    """
+    x_pads, w_pads = [], []
+    for n, k, s in zip(x.shape[1:], w.shape, strides, strict=False):
+        taps = -(-k // s)
+        w_pads.append((0, s * taps - k))
+        x_pads.append((0, s * ((n - k) // s + taps) - n))  # what no window reaches is cut off
+    x = _split(_padded(x, 1, x_pads), 1, strides)
+    w = _split(_padded(w, 0, w_pads), 0, strides)
+    num = len(strides)
+    return x.reshape(*x.shape[: 1 + num], -1), w.reshape(*w.shape[:num], -1, w.shape[-1])
+
+
+def _sub_pixel(x: Array, w: Array, *, window: Window) -> Array:
+    """Turn a transposed convolution into one of stride 1 with s times more channels, which are spread out.
+
+    y[s·i + r] = Σ_t W[t, r] x[i + t + D], where W[t, r] = w[s(t + D) − r + p] or zero, p is the padding
+    before x, and D the largest shift that leaves no entry of w out.
+
+    See Shi et al. (2016), Is the deconvolution layer the same as a convolutional layer?
+    """
+    strides, num = window.lhs_dilation, w.ndim - 2
+    w_pads, x_pads, sizes = [], [], []
+    for n, k, s, (p, after) in zip(x.shape[1:], w.shape, strides, window.padding, strict=False):
+        shift = (s - 1 - p) // s
+        ahead = s - 1 - s * shift - p
+        taps = -(-(k + ahead) // s)
+        size = (n - 1) * s + 2 + p + after - k
+        w_pads.append((ahead, s * taps - k - ahead))
+        x_pads.append((-shift, -(-size // s) + taps + shift - 1 - n))
+        sizes.append(slice(size))
+    w = _split(_padded(w, 0, w_pads), 0, strides)
+    w = jnp.moveaxis(jnp.flip(w, range(num, 2 * num)), -2, num)  # [*taps, I, *s, O]
+    y = _convolve(
+        x,
+        w.reshape(*w.shape[: num + 1], -1),
+        window._replace(padding=tuple(x_pads), lhs_dilation=(1,) * num),
+    )
+    y = _merge(y.reshape(*y.shape[:-1], *strides, -1), 1, strides)
+    return y[:, *sizes]
+
+
+def _padded(a: Array, first: int, pads: Sequence[tuple[int, int]]) -> Array:
+    """Put zeros before and after the axes from `first` on; negative numbers cut."""
+    rest = a.ndim - first - len(pads)
+    around = [(0, 0, 0)] * first + [(*pad, 0) for pad in pads] + [(0, 0, 0)] * rest
+    return lax.pad(a, jnp.zeros((), a.dtype), around)
+
+
+def _split(a: Array, first: int, strides: Sequence[int]) -> Array:
+    """Split axes of length n·s from `first` on into n, and s behind all of them."""
+    num = len(strides)
+    pairs = [part for n, s in zip(a.shape[first:], strides, strict=False) for part in (n // s, s)]
+    a = a.reshape(*a.shape[:first], *pairs, *a.shape[first + num :])
+    return jnp.moveaxis(a, range(first + 1, first + 2 * num, 2), range(first + num, first + 2 * num))
+
+
+def _merge(a: Array, first: int, strides: Sequence[int]) -> Array:
+    """Undo `_split`."""
+    num = len(strides)
+    sizes = [n * s for n, s in zip(a.shape[first:], strides, strict=False)]
+    a = jnp.moveaxis(a, range(first + num, first + 2 * num), range(first + 1, first + 2 * num, 2))
+    return a.reshape(*a.shape[:first], *sizes, *a.shape[first + 2 * num :])
+
+
+def _transposed_padding(kernel: int, stride: int, padding: str) -> tuple[int, int]:
+    """Return what `lax.conv_transpose` puts before and after the spread x."""
+    if padding == "VALID":
+        return kernel - 1, kernel - 1 + max(stride - kernel, 0)
+    total = kernel + stride - 2
+    before = kernel - 1 if stride > kernel - 1 else math.ceil(total / 2)
+    return before, total - before
+
+
+def _layout(num: int) -> tuple[str, str, str]:
+    """Name the axes of images, kernel and result where channels come last."""
+    spatial = "HWDTUV"[:num]
+    return f"N{spatial}C", f"{spatial}IO", f"N{spatial}C"

@@ -1,0 +1,157 @@
+"""Convolution against JAX's own and against sums written out, in every mode of differentiation."""
+
+import re
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+from jax import lax
+
+from jaxdl.ops.convolution import conv_general_dilated, conv_transpose
+
+RNG = np.random.default_rng(0)
+# (spatial, kernel, strides, padding, lhs_dilation, rhs_dilation)
+WINDOWS = {
+    "same": ((6, 5), (3, 3), (1, 1), "SAME", (1, 1), (1, 1)),
+    "valid": ((6, 5), (3, 2), (1, 1), "VALID", (1, 1), (1, 1)),
+    "uneven padding": ((5, 5), (2, 3), (1, 1), ((1, 0), (2, 1)), (1, 1), (1, 1)),
+    "cut": ((7, 7), (3, 3), (1, 1), ((-1, 1), (0, -2)), (1, 1), (1, 1)),
+    "strided": ((7, 6), (3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1), (1, 1)),
+    "4x4, stride 2": ((8, 8), (4, 4), (2, 2), "SAME", (1, 1), (1, 1)),
+    "stride 3 beyond the kernel": ((8, 9), (2, 2), (3, 3), "VALID", (1, 1), (1, 1)),
+    "1x1, strided": ((5, 6), (1, 1), (2, 2), "SAME", (1, 1), (1, 1)),
+    "strides that differ": ((7, 9), (3, 4), (1, 3), "SAME", (1, 1), (1, 1)),
+    "dilated": ((9, 8), (3, 2), (1, 1), "SAME", (1, 1), (2, 3)),
+    "dilated and strided": ((9, 8), (3, 2), (2, 1), "VALID", (1, 1), (2, 2)),
+    "transposed": ((3, 4), (4, 4), (1, 1), ((2, 2), (2, 2)), (2, 2), (1, 1)),
+    "transposed, uneven": ((3, 4), (3, 2), (1, 1), ((2, 0), (0, 3)), (3, 2), (1, 1)),
+    "transposed and dilated": ((3, 4), (2, 2), (1, 1), ((2, 2), (2, 2)), (2, 2), (2, 1)),
+    "one axis": ((9,), (3,), (2,), "SAME", (1,), (1,)),
+    "three axes": ((4, 3, 4), (2, 3, 2), (2, 1, 2), "SAME", (1, 1, 1), (1, 1, 1)),
+}
+
+
+def case(name):
+    """Return x, w, our convolution and JAX's."""
+    spatial, kernel, *window = WINDOWS[name]
+    letters = "HWD"[: len(spatial)]
+    layout = (f"N{letters}C", f"{letters}IO", f"N{letters}C")
+    x = RNG.normal(size=(2, *spatial, 3)).astype(np.float32)
+    w = RNG.normal(size=(*kernel, 3, 4)).astype(np.float32)
+    ours, theirs = (
+        partial(conv, window_strides=window[0], padding=window[1], dimension_numbers=layout)
+        for conv in (conv_general_dilated, lax.conv_general_dilated)
+    )
+    dilation = {"lhs_dilation": window[2], "rhs_dilation": window[3]}
+    return x, w, partial(ours, **dilation), partial(theirs, **dilation)
+
+
+def close(ours, theirs):
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=2e-5, atol=2e-5), ours, theirs)
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+def test_value_and_first_derivatives_are_those_of_jax(name):
+    x, w, ours, theirs = case(name)
+    dx, dw = (RNG.normal(size=a.shape).astype(np.float32) for a in (x, w))
+
+    def found(conv):
+        y, pull_back = jax.vjp(conv, x, w)
+        return y, pull_back(y), jax.jvp(conv, (x, w), (dx, dw))[1]
+
+    close(jax.jit(partial(found, ours))(), jax.jit(partial(found, theirs))())
+
+
+def test_it_is_the_sum_of_the_definition():
+    x, w, ours, _ = case("strided")
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    y = np.asarray(ours(x, w))
+    for n, i, j, o in np.ndindex(y.shape):
+        seen = padded[n, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3]
+        np.testing.assert_allclose(y[n, i, j, o], (seen * w[..., o]).sum(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["strided", "transposed"])
+def test_gradients_of_gradients(name):
+    """As the penalty of WGAN-GP takes them, and forward over reverse."""
+    x, w, ours, theirs = case(name)
+
+    def penalty(conv, x, w):
+        return (jax.grad(lambda x: (conv(x, w) ** 3).sum())(x) ** 2).sum() ** 0.5
+
+    close(*(jax.jit(jax.grad(partial(penalty, conv), (0, 1)))(x, w) for conv in (ours, theirs)))
+    pushed = lambda conv: jax.jit(lambda: jax.jvp(jax.grad(partial(penalty, conv)), (x, w), (x, w))[1])()
+    close(pushed(ours), pushed(theirs))
+
+
+def test_one_kernel_for_each_of_several_images_by_vmap():
+    x, w, ours, theirs = case("4x4, stride 2")
+    xs, ws = np.stack([x, 2 * x]), np.stack([w, -w])
+    grad = lambda conv: jax.jit(jax.vmap(jax.grad(lambda x, w: (conv(x, w) ** 2).sum(), (0, 1))))(xs, ws)
+    close(grad(ours), grad(theirs))
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize(("kernel", "stride"), [(4, 2), (3, 2), (2, 3), (5, 1), (3, 3)])
+def test_the_transposed_one_is_that_of_jax(kernel, stride, padding):
+    x = RNG.normal(size=(2, 3, 4, 2)).astype(np.float32)
+    w = RNG.normal(size=(kernel, kernel, 2, 3)).astype(np.float32)
+    found = [
+        jax.vjp(partial(conv, strides=(stride, stride), padding=padding), x, w)
+        for conv in (conv_transpose, lax.conv_transpose)
+    ]
+    (ours, pull), (theirs, pull_theirs) = found
+    assert ours.shape == theirs.shape
+    close((ours, pull(ours)), (theirs, pull_theirs(theirs)))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"feature_group_count": 2}, {"batch_group_count": 2}, {"dimension_numbers": ("NCHW", "OIHW", "NCHW")}],
+)
+def test_groups_and_other_layouts_are_left_to_jax(options):
+    layout = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")} | options
+    x = RNG.normal(size=(2, 4, 4, 4)).astype(np.float32)
+    groups = options.get("feature_group_count", 1)
+    w = RNG.normal(size=(4, 4, 3, 3) if "dimension_numbers" in options else (3, 3, 4 // groups, 4)).astype(
+        np.float32
+    )
+    np.testing.assert_array_equal(
+        conv_general_dilated(x, w, (1, 1), "SAME", **layout),
+        lax.conv_general_dilated(x, w, (1, 1), "SAME", **layout),
+    )
+
+
+def operations(conv, x, w, platform):
+    """List what is lowered for the value and both gradients: operations that compute, with their layouts."""
+    both = jax.jit(jax.value_and_grad(lambda x, w: (conv(x, w) ** 2).sum(), (0, 1)))
+    lines = both.trace(x, w).lower(lowering_platforms=(platform,)).as_text().splitlines()
+    shown = (
+        "stablehlo.convolution",
+        "stablehlo.reverse",
+        "stablehlo.dot",
+        "stablehlo.transpose",
+        "stablehlo.pad",
+    )
+    names = r"%[\w#]+"  # of the values
+    return sorted(re.sub(names, "", line).strip() for line in lines if any(name in line for name in shown))
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+@pytest.mark.parametrize("name", ["same", "strided", "transposed"])
+def test_elsewhere_the_program_is_the_one_of_jax(name, platform):
+    x, w, ours, theirs = case(name)
+    native = operations(theirs, x, w, platform)
+    assert sum("stablehlo.convolution" in line for line in native) == 3
+    assert operations(ours, x, w, platform) == native
+    assert operations(ours, x, w, "cpu") != operations(theirs, x, w, "cpu")
+
+
+@pytest.mark.parametrize("name", ["same", "strided", "transposed"])
+def test_on_cpu_no_convolution_puts_zeros_between_pixels_and_all_have_the_fast_layout(name):
+    x, w, ours, _ = case(name)
+    lines = [line for line in operations(ours, x, w, "cpu") if "stablehlo.convolution" in line]
+    assert len(lines) == 3
+    assert not [line for line in lines if "lhs_dilate" in line and "lhs_dilate = [1, 1]" not in line]
+    assert not [line for line in lines if "[b, 0, 1, f]x[0, 1, i, o]->" not in line]
