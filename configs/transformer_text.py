@@ -34,6 +34,8 @@ def transformer_text(
     num_heads: int = 4,
     width: int = 128,
     dropout: float = 0.0,
+    remat: bool = False,
+    chunk: int | None = None,
     learning_rate: float = 2e-3,
     weight_decay: float = 0.1,
     batch_size: int = 12,
@@ -50,6 +52,8 @@ def transformer_text(
         num_heads: heads of each attention.
         width: of the embedding.
         dropout: share of units dropped in training.
+        remat: compute each block anew in the backward pass, to save memory.
+        chunk: tokens of a sequence whose logits are in memory at a time, of a large vocabulary; else all.
         learning_rate: of AdamW, at its peak; it falls along a cosine to a tenth.
         weight_decay: of matrices.
         batch_size: windows in a step.
@@ -63,9 +67,10 @@ def transformer_text(
     validation = Batches(windows(splits.validation, context, stride=context), 128, seed)
     schedule = optim.warmup_cosine(learning_rate, steps, warmup=100, end=learning_rate / 10)
     learner = language_model(
-        Transformer(len(characters.vocabulary), context, num_layers, num_heads, width, dropout),
+        Transformer(len(characters.vocabulary), context, num_layers, num_heads, width, dropout, remat),
         optim.adamw(schedule, b2=0.99, weight_decay=weight_decay, mask=optim.matrices),
         decode=partial(decode, vocabulary=characters.vocabulary),
+        chunk=chunk,
         options=options,
     )
     return Experiment(learner, steps, train, validation, seed=seed)

@@ -30,6 +30,7 @@ FALLS = {
     "flow_density": ("loss", 0.95),
     "flow_digits": ("loss", 0.95),
     "gan_ring": ("discriminator/loss", 0.95),
+    "lstm_text": ("loss", 0.85),
     "m2_digits": ("loss", 0.85),
     "made_digits": ("loss", 0.85),
     "mlp_digits": ("loss", 0.85),

@@ -1,6 +1,7 @@
 """Autoregressive language model."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ import optax
 from flax import linen as nn
 
 from jaxdl.learners._check import check_classes
-from jaxdl.objectives import softmax_cross_entropy
+from jaxdl.objectives import chunked_cross_entropy, softmax_cross_entropy
 from jaxdl.train import Options, Player, gradient_learner
 from jaxdl.types import Array, Batch, Key, Learner, Metrics
 
@@ -21,6 +22,7 @@ def language_model(
     *,
     decode: Callable[[np.ndarray], str],
     sample_length: int = 500,
+    chunk: int | None = None,
     options: Options = Options(),
 ) -> Learner:
     """Train a net to predict each token from those before it: log p(w) = Σ_t log p(w_t | w_1 … w_{t−1}).
@@ -32,6 +34,8 @@ def language_model(
         optimizer: of its params.
         decode: tokens -> text, for the sample that is shown.
         sample_length: tokens of that sample.
+        chunk: tokens of a sequence whose logits are in memory at a time, for a large vocabulary; by default
+            all. The net is called with head=False then, and gives vectors [B, T, D] and a table [V, D].
         options: of the shared step.
 
     Returns:
@@ -44,8 +48,12 @@ def language_model(
     def nll(params: Any, tokens: Array, key: Key, train: bool) -> Array:
         tokens = tokens.astype(jnp.int32)
         variables = {"params": params["net"]}
-        logits: Any = net.apply(variables, tokens[:, :-1], train=train, rngs={"dropout": key})
-        return jax.vmap(jax.vmap(softmax_cross_entropy))(logits, tokens[:, 1:])
+        apply: Any = partial(net.apply, variables, tokens[:, :-1], train=train, rngs={"dropout": key})
+        if chunk is not None:
+            hidden, table = apply(head=False)
+            score = partial(chunked_cross_entropy, chunk=chunk)
+            return jax.vmap(score, in_axes=(0, None, 0))(hidden, table, tokens[:, 1:])
+        return jax.vmap(jax.vmap(softmax_cross_entropy))(apply(), tokens[:, 1:])
 
     def loss(params: Any, model_state: Any, batch: Batch, key: Key) -> tuple[Array, tuple[Any, Metrics]]:
         return nll(params, batch["tokens"], key, train=True).mean(), (model_state, {})

@@ -1,11 +1,13 @@
 """Decoder-only Transformer."""
 
 import math
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxdl.nets.layers import flat
+from jaxdl.ops.attention import attention
 from jaxdl.types import Array
 
 
@@ -23,10 +25,10 @@ class Attention(nn.Module):
         """Map [B, T, D] to [B, T, D]."""
         init, width = nn.initializers.normal, x.shape[-1]
         # Dense and not DenseGeneral, whose bias has several axes: weight decay would take it for a matrix.
-        qkv = nn.Dense(3 * width, kernel_init=init(0.02), name="qkv")(x)
+        qkv = flat(nn.Dense(3 * width, kernel_init=init(0.02), name="qkv"), x)
         q, k, v = jnp.moveaxis(qkv.reshape(*x.shape[:2], 3, self.num_heads, -1), 2, 0)
-        y = jax.nn.dot_product_attention(q, k, v, is_causal=True)
-        return nn.Dense(width, kernel_init=init(self.out_std), name="out")(y.reshape(x.shape))
+        y = attention(q, k, v, causal=True).reshape(x.shape)
+        return flat(nn.Dense(width, kernel_init=init(self.out_std), name="out"), y)
 
 
 class Block(nn.Module):
@@ -37,13 +39,13 @@ class Block(nn.Module):
     out_std: float
 
     @nn.compact
-    def __call__(self, x: Array, *, train: bool) -> Array:
+    def __call__(self, x: Array, train: bool) -> Array:
         """Map [B, T, D] to [B, T, D]."""
         init, width = nn.initializers.normal, x.shape[-1]
         drop = nn.Dropout(self.dropout, deterministic=not train)
         x = x + drop(Attention(self.num_heads, self.out_std)(nn.LayerNorm()(x)))
-        h = nn.gelu(nn.Dense(4 * width, kernel_init=init(0.02))(nn.LayerNorm()(x)))
-        return x + drop(nn.Dense(width, kernel_init=init(self.out_std))(h))
+        h = nn.gelu(flat(nn.Dense(4 * width, kernel_init=init(0.02)), nn.LayerNorm()(x)))
+        return x + drop(flat(nn.Dense(width, kernel_init=init(self.out_std)), h))
 
 
 class Transformer(nn.Module):
@@ -59,6 +61,8 @@ class Transformer(nn.Module):
         num_heads: heads of each attention.
         width: D.
         dropout: share of units dropped in training, after the embedding and each part of a block.
+        remat: whether the backward pass computes each block anew from its input, so that memory holds the
+            arrays of one block (Chen et al., 2016, arXiv:1604.06174); XLA saves none by it on CPU.
     """
 
     vocab_size: int
@@ -67,10 +71,14 @@ class Transformer(nn.Module):
     num_heads: int = 4
     width: int = 128
     dropout: float = 0.0
+    remat: bool = False
 
     @nn.compact
-    def __call__(self, tokens: Array, *, train: bool) -> Array:
-        """Map tokens [B, T] to logits of the next ones [B, T, vocab_size]."""
+    def __call__(self, tokens: Array, *, train: bool, head: bool = True) -> Any:
+        """Map tokens [B, T] to logits of the next ones [B, T, vocab_size].
+
+        Without the head, to vectors [B, T, D] and the table [vocab_size, D]: the logits are their products.
+        """
         length = tokens.shape[-1]
         if length > self.context:
             raise ValueError(
@@ -85,9 +93,10 @@ class Transformer(nn.Module):
         positions = self.param("positions", init, (self.context, self.width))
         x = embed(tokens) + positions[None, :length]
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        for _ in range(self.num_layers):
+        block = nn.remat(Block, static_argnums=2) if self.remat else Block
+        for index in range(self.num_layers):
             out_std = 0.02 / math.sqrt(2 * self.num_layers)
-            x = Block(self.num_heads, self.dropout, out_std)(x, train=train)
-        x = nn.LayerNorm()(x)
+            x = block(self.num_heads, self.dropout, out_std, name=f"Block_{index}")(x, train)
         # The head in float32: Embed.attend would compute it in the type of x.
-        return x.astype(jnp.float32) @ embed.embedding.astype(jnp.float32).T
+        x, table = nn.LayerNorm()(x).astype(jnp.float32), embed.embedding.astype(jnp.float32)
+        return flat(lambda x: x @ table.T, x) if head else (x, table)

@@ -147,6 +147,7 @@ from jaxdl.objectives.td import (
     sarsa_error,
     td_error,
 )
+from jaxdl.objectives.vocabulary import chunked_cross_entropy
 
 __all__ = [
     "absolute_loss",
@@ -162,6 +163,7 @@ __all__ = [
     "cbow_loss",
     "chamfer_distance",
     "change_of_variables_log_prob",
+    "chunked_cross_entropy",
     "conditional_entropy",
     "contractive_penalty",
     "contrastive_divergence_loss",

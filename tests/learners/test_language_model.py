@@ -141,3 +141,32 @@ def test_mixed_precision_keeps_the_loss_in_float32():
     after, metrics = jax.eval_shape(learner.step, state, batch)
     assert metrics["loss"].dtype == jnp.float32
     assert {leaf.dtype for leaf in jax.tree.leaves(after.params)} == {jnp.dtype(jnp.float32)}
+
+
+def test_chunks_change_neither_loss_nor_step():
+    net, batch = Transformer(5, 6, 1, 2, 16), {"tokens": np.random.default_rng(0).integers(5, size=(3, 7))}
+    plain, chunked = (
+        language_model(net, optax.sgd(0.5), decode=decode, chunk=chunk, sample_length=3)
+        for chunk in (None, 4)
+    )
+    state = jax.jit(plain.init)(KEY, batch)
+    assert jax.tree.structure(state) == jax.tree.structure(jax.eval_shape(chunked.init, KEY, batch))
+    results = [
+        (jax.jit(learner.step)(state, batch), jax.jit(learner.evaluate)(state, batch, KEY))
+        for learner in (plain, chunked)
+    ]
+    for a, b in zip(*map(jax.tree.leaves, results), strict=True):
+        if jnp.issubdtype(a.dtype, jnp.floating):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_chunks_keep_the_logits_out_of_memory():
+    net, batch = Transformer(4_000, 64, 1, 2, 16), {"tokens": jax.ShapeDtypeStruct((4, 65), jnp.int32)}
+    temporary = []
+    for chunk in (None, 4):
+        learner = language_model(net, optax.sgd(0.1), decode=decode, chunk=chunk)
+        state = jax.eval_shape(learner.init, KEY, batch)
+        compiled = jax.jit(learner.step).lower(state, batch).compile()
+        temporary.append(compiled.memory_analysis().temp_size_in_bytes)
+    assert temporary[0] > 4 * 4 * 64 * 4_000
+    assert temporary[1] < temporary[0] / 2

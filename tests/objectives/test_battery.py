@@ -176,6 +176,12 @@ ROWS = {
     "skip_gram_negative_sampling_loss": row(
         (V, V, TABLE), ([100.0, -100.0], [100.0, -100.0], [[1e2, 1e2], [-1e2, 1e2]])
     ),
+    "chunked_cross_entropy": row(
+        (TABLE, SPARSE_TABLE, [1, 0]),
+        (HUGE_TABLE, TABLE, [0, 1]),
+        (TABLE, HUGE_TABLE, [1, 1]),
+        call=partial(objectives.chunked_cross_entropy, chunk=1),
+    ),
     "cbow_loss": row(
         (TABLE, P[0], 1, [1.0, 1.0]),
         ([[1e2, -1e2], V], [[1e2, -1e2], V], 1, [1.0, 0.0]),
