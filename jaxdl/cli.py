@@ -1,4 +1,4 @@
-"""The command line: train, eval, render, list.
+"""The command line: train, eval, render, export, list.
 
 The options of a config are the keyword arguments of its function: their names, types and defaults. Nothing
 that imports jax is imported at the top: platform and memory flags must stand in the environment before.
@@ -22,6 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     warnings.showwarning = show_warning
     sys.unraisablehook = show_unraisable
+    if argv[1:] in (["--help"], ["-h"]):  # before what the command requires is missed
+        make_parser().parse_args(argv)
     options, _ = make_parser(add_help=False).parse_known_args(argv)
     try:
         return COMMANDS[options.command or "help"](options, argv)
@@ -53,9 +55,10 @@ def train(options: argparse.Namespace, argv: Sequence[str]) -> int:
     params = None
     if given.params_from:
         from jaxdl.train.checkpoint import load_part
+        from jaxdl.train.safetensors import SUFFIX, load_params
 
         tie["params_from"] = given.params_from
-        params = load_part(given.params_from)
+        params = (load_params if given.params_from.endswith(SUFFIX) else load_part)(given.params_from)
     result = fit(
         experiment,
         workdir,
@@ -76,7 +79,8 @@ def train(options: argparse.Namespace, argv: Sequence[str]) -> int:
 def evaluate(options: argparse.Namespace, argv: Sequence[str]) -> int:
     """Evaluate the latest or the best checkpoint of a run on its validation and test data."""
     make_parser().parse_args(argv)
-    experiment, state, step, key = _restore(options)
+    experiment = _rebuild(options)
+    state, step, key = _restore(options, experiment)
     from jaxdl.train.evaluate import compile_evaluate
     from jaxdl.train.log import summary
 
@@ -91,11 +95,35 @@ def evaluate(options: argparse.Namespace, argv: Sequence[str]) -> int:
 def render(options: argparse.Namespace, argv: Sequence[str]) -> int:
     """Draw the pictures of the latest or the best checkpoint of a run again."""
     make_parser().parse_args(argv)
-    experiment, state, _, _ = _restore(options)
+    experiment = _rebuild(options)
+    state, _, _ = _restore(options, experiment)
     from jaxdl.train.fit import save_pictures
 
     for path in save_pictures(experiment, state, Path(options.workdir)):
         print(path)
+    return 0
+
+
+def export(options: argparse.Namespace, argv: Sequence[str]) -> int:
+    """Write what a checkpoint of a run computes as programs that need no jaxdl, or its params."""
+    make_parser().parse_args(argv)
+    experiment, workdir = _rebuild(options), Path(options.workdir)
+    from jaxdl.train.export import check_folder, evaluated, export_programs, provenance
+    from jaxdl.train.safetensors import check_file, save_safetensors
+
+    overwrite = options.overwrite
+    if options.format == "safetensors":
+        to = Path(options.to or workdir / "params.safetensors")
+        check_file(to, overwrite)
+        state, step, _ = _restore(options, experiment)
+        print(save_safetensors(to, evaluated(state), provenance(workdir, step), overwrite=overwrite))
+    else:
+        to = Path(options.to or workdir / "export")
+        check_folder(experiment.learner, to, overwrite)
+        state, step, _ = _restore(options, experiment)
+        about = provenance(workdir, step)
+        for path in export_programs(experiment, state, to, about, overwrite=overwrite):
+            print(path)
     return 0
 
 
@@ -166,16 +194,21 @@ def prepare_backend(options: argparse.Namespace) -> None:
         raise InputError(f"platform {os.environ.get('JAX_PLATFORMS')!r} is not here: {message}") from None
 
 
-def _restore(options: argparse.Namespace) -> tuple[Any, Any, int, Any]:
-    """Rebuild the experiment of a workdir and read back its state."""
+def _rebuild(options: argparse.Namespace) -> Any:
+    """Rebuild the experiment of a workdir."""
     prepare_backend(options)
+    from jaxdl import config
+
+    return config.rebuild(Path(options.workdir))
+
+
+def _restore(options: argparse.Namespace, experiment: Any) -> tuple[Any, int, Any]:
+    """Read back the state of a workdir: (state, step, key of its evaluation)."""
     import jax
 
-    from jaxdl import config
     from jaxdl.train.checkpoint import Checkpoints
     from jaxdl.train.experiment import check_experiment
 
-    experiment = config.rebuild(Path(options.workdir))
     folder = Path(options.workdir) / "checkpoints"
     if not folder.is_dir():  # orbax would make it
         raise InputError(f"{options.workdir} holds no checkpoint yet; train it first")
@@ -185,7 +218,7 @@ def _restore(options: argparse.Namespace) -> tuple[Any, Any, int, Any]:
     checkpoints.close()
     if restored is None:
         raise InputError(f"{options.workdir} holds no checkpoint yet; train it first")
-    return experiment, *restored, jax.random.key(experiment.seed)
+    return *restored, jax.random.key(experiment.seed)
 
 
 def one_or_more(text: str) -> int:
@@ -258,7 +291,11 @@ def make_parser(
     made.add_argument(
         "--patience", type=one_or_more, metavar="N", help="stop after N evaluations without a better one"
     )
-    made.add_argument("--params-from", metavar="RUN", help="start from the params of another run's folder")
+    made.add_argument(
+        "--params-from",
+        metavar="RUN",
+        help="start from the params of another run's folder, or of a .safetensors file",
+    )
     made.add_argument("--quiet", action="store_true", help="show no progress")
     machine(made)
     group = made.add_argument_group("several hosts")
@@ -278,10 +315,19 @@ def make_parser(
                 group.add_argument(name, **keywords_of_option)
             except argparse.ArgumentError:
                 raise InputError(f"option {name} is there twice; rename the config's argument") from None
-    for name, function in (("eval", evaluate), ("render", render)):
+    for name, function in (("eval", evaluate), ("render", render), ("export", export)):
         made = command(name, function)
         made.add_argument("workdir", help="a run's folder")
         made.add_argument("--best", action="store_true", help="the best checkpoint instead of the latest")
+        if function is export:
+            made.add_argument(
+                "--format",
+                choices=("stablehlo", "safetensors"),
+                default="stablehlo",
+                help="programs, a folder of them; or the params, a file",
+            )
+            made.add_argument("--to", metavar="PATH", help="what is written; in the run's folder by default")
+            made.add_argument("--overwrite", action="store_true", help="replace an earlier export")
         machine(made)
     command("list", list_configs).add_argument(
         "folder", nargs="?", default="configs", help="where configs lie"
@@ -307,4 +353,11 @@ def show_unraisable(unraisable: Any) -> None:
         sys.__unraisablehook__(unraisable)
 
 
-COMMANDS = {"train": train, "eval": evaluate, "render": render, "list": list_configs, "help": show_help}
+COMMANDS = {
+    "train": train,
+    "eval": evaluate,
+    "render": render,
+    "export": export,
+    "list": list_configs,
+    "help": show_help,
+}

@@ -11,6 +11,8 @@ PyTree: TypeAlias = Any
 Batch: TypeAlias = Any  # a pytree of arrays [B, ...]; None for learners that draw their own experience
 Metrics: TypeAlias = dict[str, Array]  # flat, scalars; NaN says "not measured", except of a loss
 Picture: TypeAlias = Any  # [H, W], [H, W, 3] or frames [T, H, W, 3] in [0, 1]; or a str: text
+# {name: (function of ONE example, *its inputs, [B, ...] each)}; of an input only shape and dtype count
+Programs: TypeAlias = Mapping[str, tuple[Any, ...]]
 
 # (params, model_state, batch, key) -> (loss, (model_state, metrics))
 LossFn: TypeAlias = Callable[[Any, Any, Any, Any], tuple[Array, tuple[Any, Metrics]]]
@@ -30,3 +32,4 @@ class Learner(NamedTuple):
     # (state, batch, held) -> None: raises a ValueError if the data are not what they must be. State and batch
     # are traced: they have shapes and dtypes. What is held is values that the host knows: `Batches.held`.
     check: Callable[..., None] | None = None
+    export: Callable[..., Programs] | None = None  # (state, batch) -> what a finished run is good for

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from safetensors.numpy import save
 
 from jaxdl import cli, config, optim
 from jaxdl.data import Batches, windows
@@ -186,6 +187,9 @@ COMMANDS = [
     (["eval", "nowhere", "--best-of"], "unrecognized arguments: --best-of"),
     (["render", "nowhere"], "nowhere is not a run's folder"),
     (["render", "nowhere", "--cpu-devices", "-1"], "'-1' is not 1 or more"),
+    (["export"], "the following arguments are required: workdir"),
+    (["export", "nowhere"], "nowhere is not a run's folder"),
+    (["export", "nowhere", "--format", "onnx"], "invalid choice: 'onnx'"),
     (["list", "nowhere"], "there is no folder nowhere"),
 ]
 
@@ -569,6 +573,54 @@ LOOK_AGAIN = [
 ]
 
 
+def wrote(name: str, content: str | bytes = "") -> Callable[[Path], None]:
+    """Add a file to the run, or beside it."""
+
+    def change(run: Path) -> None:
+        (run / name).parent.mkdir(exist_ok=True)
+        (run / name).write_bytes(content.encode() if isinstance(content, str) else content)
+
+    return change
+
+
+def mute(run: Path) -> None:
+    """Let the learner of the run export nothing."""
+    text = (run.parent / "linear.py").read_text()
+    (run.parent / "linear.py").write_text(
+        text.replace("options=options)", "options=options)._replace(export=None)")
+    )
+
+
+def as_it_is(run: Path) -> None:
+    """Change nothing."""
+
+
+EXPORTS = [
+    ("", "no JSON", file("config.json", "{"), "cannot read run/config.json"),
+    ("", "checkpoints", gone("checkpoints"), "run holds no checkpoint yet; train it first"),
+    ("", "learner", mute, "this learner exports nothing; give it an `export`, or take --format safetensors"),
+    ("", "again", wrote("export/export.json"), "run/export exists; give --overwrite to replace it, or --to"),
+    ("--overwrite", "data", wrote("export/data"), "run/export is no earlier export and is not replaced;"),
+    ("--overwrite", "file", wrote("export"), "run/export is no earlier export and is not replaced; give --"),
+    ("--to linear.py", "source", as_it_is, "linear.py exists; give --overwrite to replace it, or --to for"),
+    (
+        f"--to {'x' * 300}",
+        "long",
+        as_it_is,
+        "cannot write x+: File name too long; give --to for another place",
+    ),
+    ("--format safetensors", "again", wrote("params.safetensors"), "run/params.safetensors exists; give --o"),
+    ("--format safetensors --to a.npz", "name", as_it_is, "a.npz is no name of a safetensors file; give one"),
+]
+FOREIGN, OTHER = save({"x": np.ones(1)}), save({"params.net.bias": np.ones(1)})
+PARAMS_FROM = [
+    ("gone", as_it_is, "cannot read a.safetensors: No such file or directory; give the path of a"),
+    ("damage", wrote("../a.safetensors", "x"), "a.safetensors is no whole safetensors file: .*; write it"),
+    ("no params", wrote("../a.safetensors", FOREIGN), "a.safetensors holds no params; it holds x"),
+    ("other net", wrote("../a.safetensors", OTHER), "missing in the given params; it is of another"),
+]
+
+
 def again(command: str, name: str, change: Callable[[Path], Any], message: str) -> Case:
     """Run a command on a copy of the finished run to which something was done."""
 
@@ -576,7 +628,7 @@ def again(command: str, name: str, change: Callable[[Path], Any], message: str) 
         change(at.run())
         return command.split()
 
-    return Case(f"{command.split()[0]}: {name}", prepare, message)
+    return Case(f"{command}: {name}", prepare, message)
 
 
 def workdir(path: str, message: str) -> Case:
@@ -630,6 +682,8 @@ CASES = [
     *(again("train linear.py --workdir run", *row) for row in TRAIN_AGAIN),
     *(again("eval run", *row) for row in LOOK_AGAIN),
     *(again("render run --best", *row) for row in LOOK_AGAIN[-5:]),
+    *(again(f"export run {flags}".strip(), *row) for flags, *row in EXPORTS),
+    *(again("train linear.py --params-from a.safetensors", *row) for row in PARAMS_FROM),
     *WORKDIRS,
     *PICTURES,
 ]

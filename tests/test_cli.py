@@ -76,6 +76,19 @@ def test_help_lists_every_option_with_type_and_default(capsys):
         assert part in text
 
 
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [("train", "--strategy"), ("eval", "--best"), ("export", "--format"), ("list", "folder")],
+)
+def test_help_of_a_command_needs_nothing_else(capsys, command, option):
+    for flag in ("--help", "-h"):
+        code, out, err = jaxdl(capsys, command, flag)
+        assert code == 0
+        assert out.startswith(f"usage: jaxdl {command}")
+        assert option in out
+        assert not err
+
+
 def test_list_shows_every_config(capsys):
     code, out, _ = jaxdl(capsys, "list", str(CONFIGS))
     assert code == 0

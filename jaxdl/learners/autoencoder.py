@@ -14,7 +14,7 @@ from jaxdl.learners.latent_pictures import beside, interpolation
 from jaxdl.objectives import contractive_penalty, l1_penalty, sparsity_kl_penalty, squared_loss
 from jaxdl.ops.pictures import image_grid
 from jaxdl.train import Options, Player, gradient_learner
-from jaxdl.types import Array, Batch, Key, Learner, Metrics
+from jaxdl.types import Array, Batch, Key, Learner, Metrics, Programs
 
 Encode = Callable[[Array], Array]  # x [B, ...] -> h [B, D]
 Penalty = Callable[[Encode, Array], Array]  # (encode, x [B, ...]) -> scalar
@@ -85,6 +85,7 @@ def autoencoder(
         A Learner of batches {"x": [B, H, W, C]}. It evaluates the loss, the squared error of what is given
         back without Ω, and the activation, the mean of |h|. It draws examples, corrupted ones where they are,
         and what is given back; paths from one code to another; and what decodes from codes drawn at random.
+        It exports encode: x -> h, and decode: h -> x.
     """
 
     def encode(params: Any, x: Array) -> Array:
@@ -134,8 +135,15 @@ def autoencoder(
             "samples of a mixture fitted to the codes": image_grid(images(fitted_samples(codes, 20))),
         }
 
+    def export(params: Any, model_state: Any, batch: Batch) -> Programs:
+        codes = jax.eval_shape(encode, params, batch["x"])
+        return {
+            "encode": (lambda x: encode(params, x[None])[0], batch["x"]),
+            "decode": (lambda h: decode(params, h[None])[0], codes),
+        }
+
     players = {"model": Player(loss, optimizer)}
-    return gradient_learner(init, players, evaluate=evaluate, render=render, options=options)
+    return gradient_learner(init, players, evaluate=evaluate, render=render, export=export, options=options)
 
 
 def fitted_samples(codes: Array, components: int, num: int = 64) -> Array:

@@ -11,7 +11,7 @@ import optax
 from flax import linen as nn
 
 from jaxdl.learners._check import check_interval
-from jaxdl.learners.latent import optional
+from jaxdl.learners.latent import alone, optional
 from jaxdl.learners.latent_pictures import beside
 from jaxdl.nets.made import Degrees
 from jaxdl.objectives import (
@@ -30,7 +30,7 @@ from jaxdl.objectives import (
 )
 from jaxdl.ops.pictures import image_grid
 from jaxdl.train import Options, Player, gradient_learner
-from jaxdl.types import Array, Batch, Key, Learner, Metrics, Picture
+from jaxdl.types import Array, Batch, Key, Learner, Metrics, Picture, Programs
 
 Apply: TypeAlias = Callable[..., Array]  # x [B, ...], context -> output [B, ..., P]: a net with its params
 # (apply, key, x, places, context) -> x: see `sample`, of which the conditionals are given
@@ -238,7 +238,8 @@ def autoregressive(
 
     Returns:
         A Learner of the batches of `log_prob`. It evaluates the nll in nats; and for data with more than two
-        levels, or with a "log_det", the bits per dimension.
+        levels, or with a "log_det", the bits per dimension. It exports log_prob: x -> log p(x), and
+        sample: seed -> x.
     """
     draw = draw_images(partial(sample, conditionals)) if draw is None else draw
 
@@ -251,9 +252,12 @@ def autoregressive(
             return apply
         return partial(apply, degrees=jax.tree.map(lambda leaf: leaf[mask], degrees))
 
+    def drawn_mask(key: Key) -> Array | int:
+        return 0 if degrees is None else jax.random.randint(key, (), 0, len(degrees[0]))
+
     def loss(params: Any, model_state: Any, batch: Batch, key: Key) -> tuple[Array, tuple[Any, Metrics]]:
-        mask = 0 if degrees is None else jax.random.randint(key, (), 0, len(degrees[0]))
-        return -log_prob(conditionals, apply_of(params, mask), batch).mean(), (model_state, {})
+        apply = apply_of(params, drawn_mask(key))
+        return -log_prob(conditionals, apply, batch).mean(), (model_state, {})
 
     def evaluate(params: Any, model_state: Any, batch: Batch, key: Key) -> dict[str, Array]:
         def log_prob_of(mask: Array | int) -> Array:
@@ -276,9 +280,26 @@ def autoregressive(
         if conditionals.levels is not None:
             check_interval("x", held.get("x"), 0, 1)
 
+    def export(params: Any, model_state: Any, batch: Batch) -> Programs:
+        x, given = batch["x"], optional(batch.get("context"))
+
+        def density(x: Array, context: Array | None = None) -> Array:
+            example = alone({"x": x, "context": context})
+            return -evaluate(params, model_state, example, jax.random.key(0))["nll"][0]
+
+        def draw_one(seed: Array, context: Array | None = None) -> Array:
+            key_mask, key_draw = jax.random.split(jax.random.key(seed))
+            apply, blank = apply_of(params, drawn_mask(key_mask)), jnp.zeros((1, *x.shape[1:]))
+            return sample(conditionals, apply, key_draw, blank, context=alone(context))[0]
+
+        seed = jnp.zeros(1, jnp.uint32)
+        return {"log_prob": (density, x, *given), "sample": (draw_one, seed, *given)}
+
     @jax.jit
     def render(params: Any, model_state: Any, batch: Batch, key: Key) -> Mapping[str, Picture]:
         return draw(apply_of(params), batch, key)
 
     players = {"net": Player(loss, optimizer)}
-    return gradient_learner(init, players, evaluate=evaluate, render=render, check=check, options=options)
+    return gradient_learner(
+        init, players, evaluate=evaluate, render=render, check=check, export=export, options=options
+    )

@@ -13,7 +13,7 @@ from jaxdl.learners._check import check_classes
 from jaxdl.objectives import smooth_labels, softmax_cross_entropy
 from jaxdl.ops.pictures import image_grid
 from jaxdl.train import Options, Player, gradient_learner
-from jaxdl.types import Array, Batch, Key, Learner, Metrics
+from jaxdl.types import Array, Batch, Key, Learner, Metrics, Programs
 
 
 def classifier(
@@ -35,7 +35,7 @@ def classifier(
 
     Returns:
         A Learner of batches {"image": [B, H, W, C] in [0, 1], "label": int [B]}. It evaluates the loss and
-        the accuracy, and draws the images that it gets most wrong.
+        the accuracy, draws the images that it gets most wrong, and exports predict: image -> logits.
     """
 
     def init(key: Key, batch: Batch) -> tuple[Any, Any]:
@@ -66,10 +66,19 @@ def classifier(
         logits: Any = net.apply({"params": params["net"], **model_state}, batch["image"], train=False)
         check_classes("label", batch["label"], 1, held.get("label"), logits.shape[-1])
 
+    def export(params: Any, model_state: Any, batch: Batch) -> Programs:
+        def predict(image: Array) -> Array:
+            logits: Any = net.apply({"params": params["net"], **model_state}, image[None], train=False)
+            return logits[0]
+
+        return {"predict": (predict, batch["image"])}
+
     @jax.jit
     def render(params: Any, model_state: Any, batch: Batch, key: Key) -> dict[str, Array]:
         hardest = jnp.argsort(-evaluate(params, model_state, batch, key)["loss"])[:16]
         return {"hardest": image_grid(batch["image"][hardest])}
 
     players = {"net": Player(loss, optimizer)}
-    return gradient_learner(init, players, evaluate=evaluate, render=render, check=check, options=options)
+    return gradient_learner(
+        init, players, evaluate=evaluate, render=render, check=check, export=export, options=options
+    )

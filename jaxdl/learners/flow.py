@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxdl.learners.flow_pictures import Draw, draw_samples
+from jaxdl.learners.flow_pictures import Draw, draw_samples, sample
+from jaxdl.learners.latent import alone, optional
 from jaxdl.nets.flows import Bijector
 from jaxdl.objectives import (
     bits_per_dim,
@@ -19,7 +20,7 @@ from jaxdl.objectives import (
     standard_normal_log_prob,
 )
 from jaxdl.train import Options, Player, gradient_learner
-from jaxdl.types import Array, Batch, Key, Learner, Metrics, Picture
+from jaxdl.types import Array, Batch, Key, Learner, Metrics, Picture, Programs
 
 
 def dequantized(image: Array, key: Key, bins: int, alpha: float = 0.05) -> dict[str, Array]:
@@ -85,7 +86,7 @@ def flow(
     Returns:
         A Learner of the batches of `log_prob`. It evaluates the nll in nats; where the truth is known also
         the gap to it, log p_true(x) − log p(x), whose mean is the KL divergence; and for batches with a
-        "log_det" the bits per dimension.
+        "log_det" the bits per dimension. It exports log_prob: x -> log p(x), and sample: seed -> x.
     """
 
     def bound(params: Any, model_state: Any, key: Key) -> Bijector:
@@ -109,10 +110,25 @@ def flow(
             values["bits_per_dim"] = jax.vmap(partial(bits_per_dim, num_dims=batch["x"][0].size))(nll)
         return values
 
+    def export(params: Any, model_state: Any, batch: Batch) -> Programs:
+        x, given = batch["x"], optional(batch.get("context"))
+
+        def density(x: Array, context: Array | None = None) -> Array:
+            example = alone({"x": x, "context": context})
+            return -evaluate(params, model_state, example, jax.random.key(0))["nll"][0]
+
+        def draw_one(seed: Array, context: Array | None = None) -> Array:
+            key_trace, key_draw = jax.random.split(jax.random.key(seed))
+            flow = bound(params, model_state, key_trace)
+            return sample(flow, key_draw, (1, *x.shape[1:]), alone(context))[0]
+
+        seed = jnp.zeros(1, jnp.uint32)
+        return {"log_prob": (density, x, *given), "sample": (draw_one, seed, *given)}
+
     @jax.jit
     def render(params: Any, model_state: Any, batch: Batch, key: Key) -> Mapping[str, Picture]:
         key_trace, key_draw = jax.random.split(key)
         return draw(bound(params, model_state, key_trace), batch, key_draw)
 
     players = {"flow": Player(loss, optimizer)}
-    return gradient_learner(init, players, evaluate=evaluate, render=render, options=options)
+    return gradient_learner(init, players, evaluate=evaluate, render=render, export=export, options=options)

@@ -15,7 +15,7 @@ from jaxdl.metrics import frechet_distance
 from jaxdl.objectives import non_saturating_discriminator_loss, non_saturating_generator_loss
 from jaxdl.ops.pictures import image_grid
 from jaxdl.train import Options, Player, gradient_learner
-from jaxdl.types import Array, Batch, Key, Learner, Metrics
+from jaxdl.types import Array, Batch, Key, Learner, Metrics, Programs
 
 # (critic, real, fake, key) -> scalar
 Penalty = Callable[[Callable[[Array], Array], Array, Array, Key], Array]
@@ -62,7 +62,8 @@ def gan(
         options: of the shared step.
 
     Returns:
-        A Learner of batches {"x": [B, ...]} with players `discriminator` and `generator`.
+        A Learner of batches {"x": [B, ...]} with players `discriminator` and `generator`. It exports
+        sample: seed -> x.
     """
 
     def generate(params: Any, model_state: Any, z: Array, train: bool) -> tuple[Array, Any]:
@@ -131,6 +132,10 @@ def gan(
     def sample(params: Any, model_state: Any, key: Key, num: int) -> Array:
         return generate(params, model_state, latents(key, num), train=False)[0]
 
+    def export(params: Any, model_state: Any, batch: Batch) -> Programs:
+        one = lambda seed: sample(params, model_state, jax.random.key(seed), 1)[0]
+        return {"sample": (one, jnp.zeros(1, jnp.uint32))}
+
     def render(params: Any, model_state: Any, batch: Batch, key: Key) -> dict[str, Array]:
         return {"samples": draw(sample(params, model_state, key, 1024))}
 
@@ -144,4 +149,6 @@ def gan(
         "discriminator": Player(discriminator_objective, discriminator_optimizer),
         "generator": Player(generator_objective, generator_optimizer, every=generator_every),
     }
-    return gradient_learner(init, players, evaluate=evaluate, render=render, report=report, options=options)
+    return gradient_learner(
+        init, players, evaluate=evaluate, render=render, report=report, export=export, options=options
+    )

@@ -73,6 +73,11 @@ def optional(context: Array | None) -> tuple[Array, ...]:
     return () if context is None else (context,)
 
 
+def alone(example: Any) -> Any:
+    """Make a batch of one example; nothing of None."""
+    return jax.tree.map(lambda leaf: leaf[None], example)
+
+
 def init_latent_model(model: LatentModel, key: Key, x: Array, context: Array | None = None) -> dict[str, Any]:
     """Initialize the variables of the nets, keyed encoder, decoder and, where there is one, flow."""
     key_encoder, key_decoder, key_flow = jax.random.split(key, 3)

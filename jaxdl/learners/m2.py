@@ -11,7 +11,7 @@ from jaxdl.learners.latent import BERNOULLI, Draw, LatentModel, Likelihood, draw
 from jaxdl.learners.latent_pictures import beside
 from jaxdl.objectives import elbo, m2_labelled_bound, m2_unlabelled_bound, softmax_cross_entropy
 from jaxdl.train import Options, Player, gradient_learner
-from jaxdl.types import Array, Batch, Key, Learner, Metrics
+from jaxdl.types import Array, Batch, Key, Learner, Metrics, Programs
 
 
 def m2(
@@ -47,7 +47,7 @@ def m2(
     Returns:
         A Learner of batches {"x": [B, H, W, C], "labelled": {"x": [B, H, W, C], "label": int [B]}} in
         training, {"x", "label"} in evaluation. It evaluates the bound U in nats and the error, 1 where the
-        class is wrong, and draws examples, and their style in every class.
+        class is wrong, draws examples, and their style in every class, and exports predict: x -> logits.
     """
     model, prior = LatentModel(encoder, decoder, likelihood), jnp.zeros(num_classes)
     classes = jnp.eye(num_classes)
@@ -113,5 +113,11 @@ def m2(
         samples = in_class(jax.random.normal(key, z.shape), classes)
         return {"styles": beside(x, *in_class(z, classes)), "samples": beside(*samples)}
 
+    def export(params: Any, model_state: Any, batch: Batch) -> Programs:
+        def predict(x: Array) -> Array:
+            return label_logits(params, x[None], False, jax.random.key(0))[0]
+
+        return {"predict": (predict, batch["x"])}
+
     players = {"model": Player(loss, optimizer)}
-    return gradient_learner(init, players, evaluate=evaluate, render=render, options=options)
+    return gradient_learner(init, players, evaluate=evaluate, render=render, export=export, options=options)

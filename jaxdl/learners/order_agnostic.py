@@ -1,5 +1,6 @@
 """Autoregressive models of all orders at once: one net that predicts any element from any others."""
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -16,7 +17,7 @@ from jaxdl.learners.latent_pictures import beside
 from jaxdl.objectives import bits_per_dim, importance_weighted_log_likelihood
 from jaxdl.ops.pictures import image_grid
 from jaxdl.train import Options, Player, gradient_learner
-from jaxdl.types import Array, Batch, Key, Learner, Metrics, Picture
+from jaxdl.types import Array, Batch, Key, Learner, Metrics, Picture, Programs
 
 
 def draw_mask(key: Key, size: int) -> Array:
@@ -119,7 +120,8 @@ def order_agnostic(
 
     Returns:
         A Learner of batches {"x": [B, H, W, C]}. It evaluates in nats the nll of K models as one, that is
-        −log (1/K) Σ_o p_o(x), and their mean, nll_of_one_order. It draws samples and fills gaps.
+        −log (1/K) Σ_o p_o(x), and their mean, nll_of_one_order. It draws samples and fills gaps, and exports
+        sample: seed -> x, of an order of its own each.
     """
 
     def init(key: Key, batch: Batch) -> tuple[Any, Any]:
@@ -158,6 +160,16 @@ def order_agnostic(
         if conditionals.levels is not None:
             check_interval("x", held.get("x"), 0, 1)
 
+    def export(params: Any, model_state: Any, batch: Batch) -> Programs:
+        shape = batch["x"].shape[1:]
+
+        def draw_one(seed: Array) -> Array:
+            key_order, key_draw = jax.random.split(jax.random.key(seed))
+            order = jax.random.permutation(key_order, math.prod(shape))
+            return sample(conditionals, apply_of(params), key_draw, jnp.zeros((1, *shape)), order)[0]
+
+        return {"sample": (draw_one, jnp.zeros(1, jnp.uint32))}
+
     @jax.jit
     def render(params: Any, model_state: Any, batch: Batch, key: Key) -> Mapping[str, Picture]:
         apply, x = apply_of(params), batch["x"][:12]
@@ -184,4 +196,6 @@ def order_agnostic(
         return {"samples": image_grid(samples), **dict(zip(regions, filled, strict=True))}
 
     players = {"net": Player(loss, optimizer)}
-    return gradient_learner(init, players, evaluate=evaluate, render=render, check=check, options=options)
+    return gradient_learner(
+        init, players, evaluate=evaluate, render=render, check=check, export=export, options=options
+    )

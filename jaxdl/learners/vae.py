@@ -15,6 +15,7 @@ from jaxdl.learners.latent import (
     Draw,
     LatentModel,
     Likelihood,
+    alone,
     draw_posterior,
     importance_sampled_nll,
     init_latent_model,
@@ -24,7 +25,7 @@ from jaxdl.learners.latent_pictures import beside, interpolation, latent_map
 from jaxdl.objectives import elbo, iwae_bound
 from jaxdl.ops.pictures import image_grid
 from jaxdl.train import Options, Player, gradient_learner
-from jaxdl.types import Array, Batch, Key, Learner, Metrics
+from jaxdl.types import Array, Batch, Key, Learner, Metrics, Programs
 
 
 def vae(
@@ -63,7 +64,8 @@ def vae(
     Returns:
         A Learner of batches {"x": [B, H, W, C]}, with a "context" [B, ...] where the nets take one. It
         evaluates elbo, log_likelihood and kl in nats, means over k draws of z, and for k > 1 iwae_k{k}. It
-        draws samples, examples beside their reconstructions, and paths from one example to another.
+        draws samples, examples beside their reconstructions, and paths from one example to another. It
+        exports encode: x -> mean and log_std of q(z|x), before the flow; decode: z -> mean of p(x|z); sample.
     """
     model = LatentModel(encoder, decoder, likelihood, flow)
 
@@ -103,6 +105,27 @@ def vae(
     def check(params: Any, model_state: Any, batch: Batch, held: Mapping[str, np.ndarray]) -> None:
         check_interval("x", held.get("x"), likelihood.low, likelihood.high)
 
+    def export(params: Any, model_state: Any, batch: Batch) -> Programs:
+        nets, given = params["model"], optional(batch.get("context"))
+
+        def encode(x: Array, context: Array | None = None) -> tuple[Array, Array]:
+            output: Any = encoder.apply(nets["encoder"], x[None], *optional(alone(context)))
+            return output[0][0], output[1][0]
+
+        def decode(z: Array, context: Array | None = None) -> Array:
+            output: Any = decoder.apply(nets["decoder"], z[None], *optional(alone(context)))
+            return likelihood.mean(output)[0]
+
+        def sample(seed: Array, context: Array | None = None) -> Array:
+            return decode(jax.random.normal(jax.random.key(seed), z.shape[1:]), context)
+
+        z, _ = jax.eval_shape(jax.vmap(encode), batch["x"], *given)
+        return {
+            "encode": (encode, batch["x"], *given),
+            "decode": (decode, z, *given),
+            "sample": (sample, jnp.zeros(1, jnp.uint32), *given),
+        }
+
     @jax.jit
     def render(params: Any, model_state: Any, batch: Batch, key: Key) -> dict[str, Array]:
         def decode(z: Array, context: Array | None = None) -> Array:
@@ -125,4 +148,6 @@ def vae(
         return pictures | ({"latent map": latent_map(decode)} if z.shape[-1] == 2 else {})
 
     players = {"model": Player(loss, optimizer)}
-    return gradient_learner(init, players, evaluate=evaluate, render=render, check=check, options=options)
+    return gradient_learner(
+        init, players, evaluate=evaluate, render=render, check=check, export=export, options=options
+    )

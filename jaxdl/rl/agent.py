@@ -9,7 +9,7 @@ import jax
 from jaxdl.rl.envs import Environment
 from jaxdl.rl.rollout import enter, episode_returns, film
 from jaxdl.train import Options, Player, TrainState, gradient_learner
-from jaxdl.types import Array, Batch, Key, Learner, Metrics
+from jaxdl.types import Array, Batch, Key, Learner, Metrics, Programs
 
 GradientStep = Callable[[Any, Batch], tuple[Any, Metrics]]
 MAX_FRAMES = 250  # of an animation
@@ -57,7 +57,7 @@ def agent(
     Returns:
         A Learner without batches. It evaluates the return and length of greedy episodes, and films one of
         them where the environment has a drawing. Under an axis name each member has worlds of its own, and
-        gradients are averaged.
+        gradients are averaged. It exports act: observation -> action, the greedy one.
     """
 
     def evaluate(params: Any, model_state: Any, batch: Batch, key: Key) -> dict[str, Array]:
@@ -74,7 +74,16 @@ def agent(
         frames, num = episode(params, key)
         return {"episode": frames[:num]}
 
-    gradient = gradient_learner(init, players, evaluate=evaluate, render=render, options=options)
+    def export(params: Any, model_state: Any, batch: Batch) -> Programs:
+        def act(observation: Array) -> Array:
+            return greedy(params, observation[None], jax.random.key(0))[0]
+
+        worlds = jax.eval_shape(partial(enter, environment, num=1), jax.random.key(0))
+        return {"act": (act, worlds.observation)}
+
+    gradient = gradient_learner(
+        init, players, evaluate=evaluate, render=render, export=export, options=options
+    )
 
     def init_state(key: Key, batch: Batch = None) -> AgentState:
         key_train, key_worlds, key_prepare = jax.random.split(key, 3)

@@ -38,8 +38,7 @@ class RunLog:
             return
         path = workdir / "metrics.jsonl"
         if path.exists():
-            rows = [row for row in map(_parse, path.read_text().splitlines()) if row]
-            self.rows = [row for row in rows if row["step"] <= start and row["split"] != "test"]
+            self.rows = [row for row in read_rows(path) if row["step"] <= start and row["split"] != "test"]
         self._written = 0  # rows in the file; 0 rewrites it
         self._flush()
 
@@ -169,11 +168,13 @@ def _mean(window: list[dict[str, np.ndarray]]) -> dict[str, float]:
     return means
 
 
-def _parse(line: str) -> dict[str, Any] | None:
-    try:
-        return json.loads(line)
-    except ValueError:  # a kill may leave the last line half-written
-        return None
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Read the rows of metrics.jsonl; a kill may leave the last line half-written."""
+    rows = []
+    for line in path.read_text().splitlines():
+        with suppress(ValueError):
+            rows.append(json.loads(line))
+    return rows
 
 
 class Progress:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxdl.train.state import TrainState, path_name
-from jaxdl.types import Array, Batch, Key, Learner, LossFn, Metrics
+from jaxdl.types import Array, Batch, Key, Learner, LossFn, Metrics, Programs
 
 FLAGS = {"stop": "nonfinite", "skip": "skipped"}  # the metric that tells of a non-finite loss or gradient
 
@@ -52,6 +52,7 @@ def gradient_learner(
     render: Callable[..., Mapping[str, Any]] | None = None,
     report: Callable[..., Mapping[str, float]] | None = None,
     check: Callable[..., None] | None = None,
+    export: Callable[..., Programs] | None = None,
     options: Options = Options(),
 ) -> Learner:
     """Build a Learner from losses and optimizers.
@@ -63,6 +64,7 @@ def gradient_learner(
         render: (params, model_state, batch, key) -> {name: picture}.
         report: (params, model_state, data) -> metrics, on the host.
         check: (params, model_state, batch, held) -> None; raises a ValueError for wrong data.
+        export: (params, model_state, batch) -> {name: (function of one example, *its inputs [B, ...])}.
         options: of the step.
 
     Returns:
@@ -119,6 +121,7 @@ def gradient_learner(
         render=None if render is None else lambda state, batch, key: render(*seen(state), batch, key),
         report=None if report is None else lambda state, data: report(*seen(state), data),
         check=None if check is None else lambda state, batch, held: check(*seen(state), batch, held),
+        export=None if export is None else lambda state, batch: export(*seen(state), batch),
     )
 
 

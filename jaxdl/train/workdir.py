@@ -111,12 +111,12 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file so that it is seen whole or not at all."""
     part = path.with_name(path.name + ".part")
     part.unlink(missing_ok=True)  # left by a kill; or a link, which must not be followed
-    with part.open("x") as file:
-        file.write(text)
+    with part.open("xb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
     part.replace(path)
 
 
