@@ -1,0 +1,227 @@
+"""Training steps a second of jaxdl beside PyTorch: the same nets, batches, float type and Adam, in one run.
+
+    pip install -e ".[bench]" && python benchmarks/speed.py [names] [--repeats 7] [--out BENCHMARKS.md]
+
+Both sides take turns: a window of a second of each, again and again. The table gives medians, and the ratio
+to the faster of PyTorch eager and torch.compile of the same turn, with the lowest and the highest. A step of
+jaxdl is what `jaxdl train` runs, metrics and the guard against non-finite numbers included; k steps are one
+call. `--small` shrinks all sizes, to try the script.
+"""
+
+import argparse
+import platform
+import statistics
+import time
+from datetime import date
+from importlib import metadata
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdl import optim
+from jaxdl.learners import classifier, flow, gan, language_model, vae
+from jaxdl.learners.autoregressive import BERNOULLI, autoregressive
+from jaxdl.nets.cnn import CNN
+from jaxdl.nets.dcgan import Discriminator, Generator
+from jaxdl.nets.flows import real_nvp
+from jaxdl.nets.lstm import LSTM
+from jaxdl.nets.made import MADE
+from jaxdl.nets.mlp import MLP
+from jaxdl.nets.resnet import ResNet18
+from jaxdl.nets.transformer import Transformer
+from jaxdl.nets.vae import BernoulliDecoder, Encoder
+from jaxdl.train import Player, compile_step, gradient_learner
+
+RNG = np.random.default_rng(0)
+TARGETS = {
+    **dict.fromkeys(("mlp", "vae", "made"), 1.5),
+    **dict.fromkeys(("cnn", "resnet18", "dcgan", "lstm", "transformer"), 1.0),
+    **{"realnvp": 4.0, "nerf": 1.1},
+}
+
+
+def nerf_learner(net, optimizer):
+    """Fit colours and densities of points: the MLP of NeRF without its rays."""
+
+    def init(key, batch):
+        return {"net": net.init(key, batch["x"], train=False)["params"]}, {}
+
+    def loss(params, model_state, batch, key):
+        y = net.apply({"params": params["net"]}, batch["x"], train=True)
+        return ((y - batch["y"]) ** 2).sum(-1).mean(), (model_state, {})
+
+    return gradient_learner(init, {"net": Player(loss, optimizer)})
+
+
+def workloads(small):
+    """{name: (learner, batch, what the peer's sizes are)}; images are [B, H, W, C]."""
+    adam = lambda: optim.adam(1e-3)
+    pick = lambda full, tiny: tiny if small else full
+    normal = lambda *shape: RNG.normal(size=shape).astype(np.float32)
+    labels = lambda num: RNG.integers(0, 10, num).astype(np.int32)
+    binary = lambda num: RNG.integers(0, 2, (num, 28, 28, 1)).astype(np.float32)
+    images = {"image": normal(pick(128, 8), 28, 28, 1), "label": labels(pick(128, 8))}
+    photographs = {"image": normal(pick(64, 4), 32, 32, 3), "label": labels(pick(64, 4))}
+    hidden, deep = pick((512, 512), (16,)), pick((256,) * 8, (16, 16))
+    tokens = lambda num, length: {"tokens": RNG.integers(0, 65, (num, length + 1)).astype(np.int32)}
+    width, widths, context = pick(256, 16), pick((256, 128, 64), (8, 8, 8)), pick(128, 16)
+    speak = {"decode": lambda tokens: ""}
+    transformer = {"vocabulary": 65, "layers": pick(4, 1), "heads": 4, "width": pick(128, 16)}
+    return {
+        "mlp": (classifier(MLP(10, hidden), adam()), images, {"hidden": hidden}),
+        "cnn": (classifier(CNN(10), adam()), images, {}),
+        "resnet18": (classifier(ResNet18(10), adam()), photographs, {}),
+        "vae": (
+            vae(Encoder(20, (pick(400, 16),)), BernoulliDecoder((28, 28, 1), (pick(400, 16),)), adam()),
+            {"x": binary(pick(128, 8))},
+            {"width": pick(400, 16), "latent": 20},
+        ),
+        "made": (
+            autoregressive(MADE(1, (pick(500, 16),), direct=True), BERNOULLI, adam()),
+            {"x": binary(pick(100, 8))},
+            {"width": pick(500, 16)},
+        ),
+        "realnvp": (
+            flow(real_nvp(8, (64, 64)), adam()),
+            {"x": normal(pick(256, 8), 2)},
+            {"layers": 8, "width": 64},
+        ),
+        "lstm": (
+            language_model(LSTM(65, 2, width), adam(), **speak),
+            tokens(pick(32, 2), pick(64, 8)),
+            {"vocabulary": 65, "width": width},
+        ),
+        "transformer": (
+            language_model(
+                Transformer(65, context, transformer["layers"], 4, transformer["width"]), adam(), **speak
+            ),
+            tokens(pick(16, 2), context),
+            transformer,
+        ),
+        "dcgan": (
+            gan(Generator((32, 32, 3), widths), Discriminator(widths[::-1]), adam(), adam(), latent_dim=64),
+            {"x": RNG.uniform(size=(pick(64, 4), 32, 32, 3)).astype(np.float32)},
+            {"widths": widths, "latent": 64},
+        ),
+        "nerf": (
+            nerf_learner(MLP(4, deep), adam()),
+            {"x": normal(pick(32_768, 64), 63), "y": normal(pick(32_768, 64), 4)},
+            {"hidden": deep},
+        ),
+    }
+
+
+def jaxdl_side(learner, batch, k):
+    """Return a call that takes k steps."""
+    state = jax.jit(learner.init)(jax.random.key(0), batch)
+    run = compile_step(learner.step, steps_per_call=k)
+    items = jax.tree.map(
+        lambda leaf: jnp.stack([jnp.asarray(leaf)] * k) if k > 1 else jnp.asarray(leaf), batch
+    )
+
+    def call():
+        nonlocal state
+        state, metrics = run(state, items)
+        jax.block_until_ready(metrics)
+
+    return call
+
+
+def torch_side(name, batch, sizes, compiled):
+    """Return a call that takes one step."""
+    import torch
+    import torch_peers
+
+    given = {"x": next(iter(batch.values())), "y": list(batch.values())[-1]}
+    if name in ("lstm", "transformer"):
+        given = {"x": given["x"][:, :-1], "y": given["x"][:, 1:]}
+    elif name in ("vae", "made"):
+        given = {"x": given["x"].reshape(len(given["x"]), -1)}
+    elif given["x"].ndim == 4:
+        given["x"] = given["x"].transpose(0, 3, 1, 2)
+    tensors = {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in given.items()}
+    tensors = {key: t.long() if not t.is_floating_point() else t for key, t in tensors.items()}
+    if name in ("cnn", "resnet18", "dcgan"):
+        tensors["x"] = tensors["x"].contiguous(memory_format=torch.channels_last)
+    torch.manual_seed(0)
+    return torch_peers.step_of(name, tensors, sizes, torch.compile if compiled else lambda module: module)
+
+
+def rate(call, each, seconds):
+    """Call for some seconds; return steps a second."""
+    began, steps = time.perf_counter(), 0
+    while (spent := time.perf_counter() - began) < seconds or not steps:
+        call()
+        steps += each
+    return steps / (spent if spent >= seconds else time.perf_counter() - began)
+
+
+def measure(name, workload, options):
+    """Take turns; return rates of each side, and the ratios."""
+    learner, batch, sizes = workload
+    sides = {f"jaxdl, k={k}": (jaxdl_side(learner, batch, k), k) for k in options.steps_per_call}
+    if not options.alone:
+        sides["torch"] = torch_side(name, batch, sizes, False), 1
+        if not options.eager:
+            sides["torch.compile"] = torch_side(name, batch, sizes, True), 1
+    for call, _ in sides.values():
+        call()
+        call()
+    turns = [
+        {side: rate(call, each, options.seconds) for side, (call, each) in sides.items()}
+        for _ in range(options.repeats)
+    ]
+    best = lambda turn, who: max(value for side, value in turn.items() if side.startswith(who))
+    ratios = [] if options.alone else [best(turn, "jaxdl") / best(turn, "torch") for turn in turns]
+    return {side: statistics.median(turn[side] for turn in turns) for side in sides}, ratios
+
+
+def machine():
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return f"{len(models) or '?'} cores, {models[0] if models else platform.machine()}"
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(TARGETS)}; all by default")
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=1.0, help="of a window")
+    parser.add_argument("--steps-per-call", type=int, nargs="*", default=[1, 16])
+    parser.add_argument(
+        "--eager", action="store_true", help="leave torch.compile out: it needs a C++ compiler"
+    )
+    parser.add_argument("--alone", action="store_true", help="jaxdl only")
+    parser.add_argument("--small", action="store_true")
+    parser.add_argument("--out", help="a file to write the table to")
+    options = parser.parse_args()
+    for name in options.names:
+        if name not in TARGETS:
+            parser.error(f"there is no workload {name!r}; there are {', '.join(TARGETS)}")
+    versions = " ".join(
+        f"{name} {metadata.version(name)}" for name in ("jax", "flax", "torch")[: 2 + (not options.alone)]
+    )
+    lines = [f"{machine()}, {versions}, {date.today()}", ""]
+    made = workloads(options.small)
+    heads = None
+    for name in options.names or TARGETS:
+        rates, ratios = measure(name, made[name], options)
+        if heads is None:
+            heads = list(rates)
+            lines.append(f"| workload, steps/s | {' | '.join(heads)} | ratio | target |")
+            lines.append(f"|---|{'---|' * (len(heads) + 2)}")
+            print("\n".join(lines))
+        ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else "–"
+        cells = [name, *(f"{rates[head]:.3g}" for head in heads), ratio, f"{TARGETS[name]:g}"]
+        lines.append(f"| {' | '.join(cells)} |")
+        print(lines[-1], flush=True)
+    if options.out:
+        Path(options.out).write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
