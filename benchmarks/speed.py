@@ -48,11 +48,17 @@ def nerf_learner(net, optimizer):
     def init(key, batch):
         return {"net": net.init(key, batch["x"], train=False)["params"]}, {}
 
-    def loss(params, model_state, batch, key):
+    def errors(params, batch):
         y = net.apply({"params": params["net"]}, batch["x"], train=True)
-        return ((y - batch["y"]) ** 2).sum(-1).mean(), (model_state, {})
+        return ((y - batch["y"]) ** 2).sum(-1)
 
-    return gradient_learner(init, {"net": Player(loss, optimizer)})
+    def loss(params, model_state, batch, key):
+        return errors(params, batch).mean(), (model_state, {})
+
+    def evaluate(params, model_state, batch, key):
+        return {"loss": errors(params, batch)}
+
+    return gradient_learner(init, {"net": Player(loss, optimizer)}, evaluate=evaluate)
 
 
 def workloads(small):
@@ -159,9 +165,14 @@ def rate(call, each, seconds):
 
 
 def measure(name, workload, options):
-    """Take turns; return rates of each side, and the ratios."""
+    """Take turns; return rates of each side, the ratios, and k."""
     learner, batch, sizes = workload
-    sides = {f"jaxdl, k={k}": (jaxdl_side(learner, batch, k), k) for k in options.steps_per_call}
+    one = jaxdl_side(learner, batch, 1)
+    one()
+    began = time.perf_counter()
+    one()
+    k = options.steps_per_call or max(2, min(16, int(1 / (time.perf_counter() - began))))
+    sides = {"jaxdl": (one, 1), "jaxdl, k steps a call": (jaxdl_side(learner, batch, k), k)}
     if not options.alone:
         sides["torch"] = torch_side(name, batch, sizes, False), 1
         if not options.eager:
@@ -175,7 +186,7 @@ def measure(name, workload, options):
     ]
     best = lambda turn, who: max(value for side, value in turn.items() if side.startswith(who))
     ratios = [] if options.alone else [best(turn, "jaxdl") / best(turn, "torch") for turn in turns]
-    return {side: statistics.median(turn[side] for turn in turns) for side in sides}, ratios
+    return {side: statistics.median(turn[side] for turn in turns) for side in sides}, ratios, k
 
 
 def machine():
@@ -191,7 +202,7 @@ def main():
     parser.add_argument("names", nargs="*", help=f"of {', '.join(TARGETS)}; all by default")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=1.0, help="of a window")
-    parser.add_argument("--steps-per-call", type=int, nargs="*", default=[1, 16])
+    parser.add_argument("--steps-per-call", type=int, help="k; as many as take a second, at most 16")
     parser.add_argument(
         "--eager", action="store_true", help="leave torch.compile out: it needs a C++ compiler"
     )
@@ -209,14 +220,14 @@ def main():
     made = workloads(options.small)
     heads = None
     for name in options.names or TARGETS:
-        rates, ratios = measure(name, made[name], options)
+        rates, ratios, k = measure(name, made[name], options)
         if heads is None:
             heads = list(rates)
-            lines.append(f"| workload, steps/s | {' | '.join(heads)} | ratio | target |")
-            lines.append(f"|---|{'---|' * (len(heads) + 2)}")
+            lines.append(f"| workload, steps/s | {' | '.join(heads)} | k | ratio | target |")
+            lines.append(f"|---|{'---|' * (len(heads) + 3)}")
             print("\n".join(lines))
         ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else "–"
-        cells = [name, *(f"{rates[head]:.3g}" for head in heads), ratio, f"{TARGETS[name]:g}"]
+        cells = [name, *(f"{rates[head]:.3g}" for head in heads), str(k), ratio, f"{TARGETS[name]:g}"]
         lines.append(f"| {' | '.join(cells)} |")
         print(lines[-1], flush=True)
     if options.out:

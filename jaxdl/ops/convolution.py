@@ -1,10 +1,11 @@
 """Convolution whose gradients are as fast as itself on CPU, also inside a loop.
 
-XLA for CPU is fast at one kind of convolution: of images [N, H, W, C] by a kernel [H, W, I, O], no zeros put
-between the pixels. Both gradients of a convolution are convolutions again, but JAX writes them in other
-layouts, which inside of a loop, such as `lax.scan`, take up to hundreds of times longer. Here they are of the
-fast kind: x and w are transposed beforehand, strided images split into their phases. For GPU and TPU, what
-is lowered is what JAX itself would write (`jax.lax.platform_dependent`).
+XLA for CPU is fast at one layout of a convolution: images [N, H, W, C], a kernel [H, W, I, O]. Both gradients
+of a convolution are convolutions again, but JAX writes them in other layouts, which inside of a loop, such as
+`lax.scan`, take five to a hundred times longer. Here they are of the fast one: x and w are transposed
+beforehand, strided images split into their phases, and x and w change places where a gap would lie between
+pixels (`python benchmarks/convolution.py` measures it). For GPU and TPU, what is lowered is what JAX itself
+would write (`jax.lax.platform_dependent`).
 """
 
 import math
@@ -91,10 +92,6 @@ def conv_general_dilated(
         precision,
         preferred_element_type,
     )
-    if max(window.lhs_dilation) > 1 and max(strides + dilation) == 1:
-        return lax.platform_dependent(
-            *(lhs, rhs), cpu=partial(_sub_pixel, window=window), default=partial(_native, window=window)
-        )
     return _convolve(lhs, rhs, window)
 
 
@@ -162,10 +159,34 @@ def _of_image(x: Array, w: Array, *, window: Window) -> Array:
 
 def _of_kernel(x: Array, w: Array, *, window: Window) -> Array:
     """Convolve so that the transpose in w is one of images [I, *spatial, N] by a kernel [*spatial, N, O]."""
+    if max(window.lhs_dilation) > 1 and max(window.strides + window.rhs_dilation) == 1:
+        return _spread(x, w, window=window)
     spatial = _layout(x.ndim - 2)[0][1:-1]
     layout = (f"C{spatial}N", f"I{spatial}O", f"{spatial}NC")
     y = _native(jnp.swapaxes(x, 0, -1), jnp.moveaxis(w, -2, 0), window=window, layout=layout)
     return jnp.moveaxis(y, -2, 0)
+
+
+def _spread(x: Array, w: Array, *, window: Window) -> Array:
+    """Let x and w change places in a transposed convolution: the gap is then between the taps of a kernel.
+
+    y[i] = Σ_j x[j] w[s·j + p − i], a sum over what x holds; p is the padding before x.
+    """
+    images, kernels, _ = _layout(x.ndim - 2)
+    axes = range(x.ndim - 2)
+    padding = []
+    for n, k, s, (before, after) in zip(
+        x.shape[1:], w.shape, window.lhs_dilation, window.padding, strict=False
+    ):
+        ahead = s * (n - 1) + 1 - k + before
+        padding.append((ahead, ahead - before + after))
+    window = window._replace(
+        padding=tuple(padding), lhs_dilation=window.rhs_dilation, rhs_dilation=window.lhs_dilation
+    )
+    x = jnp.flip(jnp.moveaxis(x, 0, -2), axes)  # [*spatial, N, I]
+    w = jnp.moveaxis(jnp.flip(w, axes), -1, 0)  # [O, *spatial, I]
+    y = _native(w, x, window=window, layout=(images, kernels[:-2] + "OI", images))
+    return jnp.swapaxes(y, 0, -1)
 
 
 def _phases(x: Array, w: Array, strides: tuple[int, ...]) -> tuple[Array, Array]:
@@ -185,35 +206,6 @@ def _phases(x: Array, w: Array, strides: tuple[int, ...]) -> tuple[Array, Array]
     return x.reshape(*x.shape[: 1 + num], -1), w.reshape(*w.shape[:num], -1, w.shape[-1])
 
 
-def _sub_pixel(x: Array, w: Array, *, window: Window) -> Array:
-    """Turn a transposed convolution into one of stride 1 with s times more channels, which are spread out.
-
-    y[s·i + r] = Σ_t W[t, r] x[i + t + D], where W[t, r] = w[s(t + D) − r + p] or zero, p is the padding
-    before x, and D the largest shift that leaves no entry of w out.
-
-    See Shi et al. (2016), Is the deconvolution layer the same as a convolutional layer?
-    """
-    strides, num = window.lhs_dilation, w.ndim - 2
-    w_pads, x_pads, sizes = [], [], []
-    for n, k, s, (p, after) in zip(x.shape[1:], w.shape, strides, window.padding, strict=False):
-        shift = (s - 1 - p) // s
-        ahead = s - 1 - s * shift - p
-        taps = -(-(k + ahead) // s)
-        size = (n - 1) * s + 2 + p + after - k
-        w_pads.append((ahead, s * taps - k - ahead))
-        x_pads.append((-shift, -(-size // s) + taps + shift - 1 - n))
-        sizes.append(slice(size))
-    w = _split(_padded(w, 0, w_pads), 0, strides)
-    w = jnp.moveaxis(jnp.flip(w, range(num, 2 * num)), -2, num)  # [*taps, I, *s, O]
-    y = _convolve(
-        x,
-        w.reshape(*w.shape[: num + 1], -1),
-        window._replace(padding=tuple(x_pads), lhs_dilation=(1,) * num),
-    )
-    y = _merge(y.reshape(*y.shape[:-1], *strides, -1), 1, strides)
-    return y[:, *sizes]
-
-
 def _padded(a: Array, first: int, pads: Sequence[tuple[int, int]]) -> Array:
     """Put zeros before and after the axes from `first` on; negative numbers cut."""
     rest = a.ndim - first - len(pads)
@@ -227,14 +219,6 @@ def _split(a: Array, first: int, strides: Sequence[int]) -> Array:
     pairs = [part for n, s in zip(a.shape[first:], strides, strict=False) for part in (n // s, s)]
     a = a.reshape(*a.shape[:first], *pairs, *a.shape[first + num :])
     return jnp.moveaxis(a, range(first + 1, first + 2 * num, 2), range(first + num, first + 2 * num))
-
-
-def _merge(a: Array, first: int, strides: Sequence[int]) -> Array:
-    """Undo `_split`."""
-    num = len(strides)
-    sizes = [n * s for n, s in zip(a.shape[first:], strides, strict=False)]
-    a = jnp.moveaxis(a, range(first + num, first + 2 * num), range(first + 1, first + 2 * num, 2))
-    return a.reshape(*a.shape[:first], *sizes, *a.shape[first + 2 * num :])
 
 
 def _transposed_padding(kernel: int, stride: int, padding: str) -> tuple[int, int]:
