@@ -9,7 +9,6 @@ call. `--small` shrinks all sizes, to try the script.
 """
 
 import argparse
-import platform
 import statistics
 import time
 from datetime import date
@@ -19,6 +18,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from results import machine
 
 from jaxdl import optim
 from jaxdl.learners import classifier, flow, gan, language_model, vae
@@ -187,12 +187,6 @@ def measure(name, workload, options):
     best = lambda turn, who: max(value for side, value in turn.items() if side.startswith(who))
     ratios = [] if options.alone else [best(turn, "jaxdl") / best(turn, "torch") for turn in turns]
     return {side: statistics.median(turn[side] for turn in turns) for side in sides}, ratios, k
-
-
-def machine():
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return f"{len(models) or '?'} cores, {models[0] if models else platform.machine()}"
 
 
 def main():

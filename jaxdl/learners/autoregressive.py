@@ -11,7 +11,7 @@ import optax
 from flax import linen as nn
 
 from jaxdl.learners._check import check_interval
-from jaxdl.learners.latent import alone, optional
+from jaxdl.learners.latent import density_programs, optional
 from jaxdl.learners.latent_pictures import beside
 from jaxdl.nets.made import Degrees
 from jaxdl.objectives import (
@@ -281,19 +281,13 @@ def autoregressive(
             check_interval("x", held.get("x"), 0, 1)
 
     def export(params: Any, model_state: Any, batch: Batch) -> Programs:
-        x, given = batch["x"], optional(batch.get("context"))
+        def draw_one(key: Key, shape: tuple[int, ...], context: Array | None) -> Array:
+            key_mask, key_draw = jax.random.split(key)
+            apply = apply_of(params, drawn_mask(key_mask))
+            return sample(conditionals, apply, key_draw, jnp.zeros(shape), context=context)
 
-        def density(x: Array, context: Array | None = None) -> Array:
-            example = alone({"x": x, "context": context})
-            return -evaluate(params, model_state, example, jax.random.key(0))["nll"][0]
-
-        def draw_one(seed: Array, context: Array | None = None) -> Array:
-            key_mask, key_draw = jax.random.split(jax.random.key(seed))
-            apply, blank = apply_of(params, drawn_mask(key_mask)), jnp.zeros((1, *x.shape[1:]))
-            return sample(conditionals, apply, key_draw, blank, context=alone(context))[0]
-
-        seed = jnp.zeros(1, jnp.uint32)
-        return {"log_prob": (density, x, *given), "sample": (draw_one, seed, *given)}
+        nll = lambda example: evaluate(params, model_state, example, jax.random.key(0))["nll"]
+        return density_programs(nll, draw_one, batch)
 
     @jax.jit
     def render(params: Any, model_state: Any, batch: Batch, key: Key) -> Mapping[str, Picture]:

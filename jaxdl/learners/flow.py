@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxdl.learners.flow_pictures import Draw, draw_samples, sample
-from jaxdl.learners.latent import alone, optional
+from jaxdl.learners.latent import density_programs
 from jaxdl.nets.flows import Bijector
 from jaxdl.objectives import (
     bits_per_dim,
@@ -111,19 +111,12 @@ def flow(
         return values
 
     def export(params: Any, model_state: Any, batch: Batch) -> Programs:
-        x, given = batch["x"], optional(batch.get("context"))
+        def draw_one(key: Key, shape: tuple[int, ...], context: Array | None) -> Array:
+            key_trace, key_draw = jax.random.split(key)
+            return sample(bound(params, model_state, key_trace), key_draw, shape, context)
 
-        def density(x: Array, context: Array | None = None) -> Array:
-            example = alone({"x": x, "context": context})
-            return -evaluate(params, model_state, example, jax.random.key(0))["nll"][0]
-
-        def draw_one(seed: Array, context: Array | None = None) -> Array:
-            key_trace, key_draw = jax.random.split(jax.random.key(seed))
-            flow = bound(params, model_state, key_trace)
-            return sample(flow, key_draw, (1, *x.shape[1:]), alone(context))[0]
-
-        seed = jnp.zeros(1, jnp.uint32)
-        return {"log_prob": (density, x, *given), "sample": (draw_one, seed, *given)}
+        nll = lambda example: evaluate(params, model_state, example, jax.random.key(0))["nll"]
+        return density_programs(nll, draw_one, batch)
 
     @jax.jit
     def render(params: Any, model_state: Any, batch: Batch, key: Key) -> Mapping[str, Picture]:

@@ -19,7 +19,7 @@ from jaxdl.objectives import (
     reparameterize,
     standard_normal_log_prob,
 )
-from jaxdl.types import Array, Key
+from jaxdl.types import Array, Batch, Key, Programs
 
 
 class Likelihood(NamedTuple):
@@ -76,6 +76,28 @@ def optional(context: Array | None) -> tuple[Array, ...]:
 def alone(example: Any) -> Any:
     """Make a batch of one example; nothing of None."""
     return jax.tree.map(lambda leaf: leaf[None], example)
+
+
+def density_programs(
+    nll: Callable[[Batch], Array], draw: Callable[[Key, tuple[int, ...], Array | None], Array], batch: Batch
+) -> Programs:
+    """Export a model of p(x), or of p(x | context): log_prob of an x, and an x for each seed.
+
+    Args:
+        nll: batch -> −log p(x) [B].
+        draw: key, shape (1, ...), context [1, ...] -> x [1, ...].
+        batch: {"x": [B, ...]}, with a "context" [B, ...] where the model takes one.
+    """
+    x, given = batch["x"], optional(batch.get("context"))
+
+    def log_prob(x: Array, context: Array | None = None) -> Array:
+        return -nll(alone({"x": x, "context": context}))[0]
+
+    def sample(seed: Array, context: Array | None = None) -> Array:
+        return draw(jax.random.key(seed), (1, *x.shape[1:]), alone(context))[0]
+
+    seed = jnp.zeros(1, jnp.uint32)
+    return {"log_prob": (log_prob, x, *given), "sample": (sample, seed, *given)}
 
 
 def init_latent_model(model: LatentModel, key: Key, x: Array, context: Array | None = None) -> dict[str, Any]:
