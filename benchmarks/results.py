@@ -1,13 +1,14 @@
-"""Train the systems to their numbers, and write RESULTS.md.
+"""Train the systems to their numbers, and write RESULTS.md and the table of systems in README.md.
 
 Commands: python benchmarks/results.py             train what has no result yet
     python benchmarks/results.py cnn dqn           train the rows whose name holds one of these, anew
     python benchmarks/results.py --list            say what there is
-    python benchmarks/results.py --write           only write RESULTS.md from results.json
+    python benchmarks/results.py --write           only write the tables from results.json
 
 A row is one command and one number. Each run is a process of its own, as anyone would start it; the number is
-read from its folder, and kept with its CPU time, machine and date in results.json. Sets of TFDS are looked
-for in $TFDS_DATA_DIR. Rows of several seeds give the median, the lowest and the highest.
+read from its folder, and kept with its time, machine and date in results.json. Sets of TFDS are looked for in
+$TFDS_DATA_DIR. Rows of several seeds give the median, the lowest and the highest. What a config is, the table
+of the README takes from its docstring.
 """
 
 import argparse
@@ -18,12 +19,16 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
+from jaxdl.cli import describe
+
 ROOT = Path(__file__).parents[1]
-RECORD, PAGE = ROOT / "benchmarks" / "results.json", ROOT / "RESULTS.md"
+RECORD, PAGE, README = ROOT / "benchmarks" / "results.json", ROOT / "RESULTS.md", ROOT / "README.md"
+BEGIN, END = "<!-- systems: python benchmarks/results.py --write -->\n", "<!-- end of systems -->\n"
 
 
 class Row(NamedTuple):
@@ -72,6 +77,7 @@ DENSITY = "flow_density.py --density"
 ROWS = [
     Row("multilayer perceptron, digits", "mlp_digits.py", "accuracy", 0.98),
     Row("convolutional network, digits", "cnn_digits.py", "accuracy", 0.985),
+    Row("ResNet-20, CIFAR-10", "resnet_cifar10.py", "accuracy", 0.91, "0.9125 (paper)"),
     Row("convolutional network, MNIST", f"cnn_digits.py {MNIST} --epochs 10", "accuracy", 0.992),
     Row("VAE, digits, −ELBO in nats", "vae_digits.py", "elbo", 19, maximize=False, scale=-1),
     Row("VAE, photographs, ELBO in nats", "vae_photographs.py", "elbo", 820),
@@ -164,6 +170,15 @@ ROWS = [
             ("WaveNet, notes", "wavenet_tones.py", 2.15, "1.61 (their noise alone)"),
         )
     ),
+    Row(
+        "Transformer, documentation of CPython, nats a character",
+        "transformer_text.py",
+        "loss",
+        1.5,
+        "",
+        False,
+    ),
+    Row("LSTM, documentation of CPython, nats a character", "lstm_text.py", "loss", 1.3, "", False),
     Row("VRNN, strokes, ELBO in nats", "vrnn_strokes.py", "elbo", 65),
     Row("STCN, strokes, ELBO in nats", "vrnn_strokes.py --model stcn", "elbo", 70),
     *(
@@ -208,6 +223,17 @@ ROWS = [
             ("DQN, MountainCar, 108k steps", "dqn_cartpole.py", MOUNTAIN_CAR, -110, "−100.8 (rl-zoo)"),
         )
     ),
+    Row("SARSA, cliff: greedy return", "sarsa_cliff.py", "sarsa/return", -17, "−17 (the safe path)"),
+    Row("Q-learning, cliff: greedy return", "sarsa_cliff.py", "q_learning/return", -13, "−13 (exact)"),
+    Row("TD(0), random walk: error", "td_random_walk.py", "value_error", 0.04, "0 (exact)", False),
+    Row("Dyna-Q, maze: steps, median of 5", "dyna_q_maze.py", "median_length", 14, "14 (exact)", False),
+    Row(
+        "Monte Carlo, FrozenLake: success",
+        "monte_carlo_frozenlake.py",
+        "median_return",
+        0.7,
+        "0.7442 (exact)",
+    ),
     Row(
         "Q-learning, FrozenLake: success, median of 5",
         "q_learning_frozenlake.py",
@@ -239,24 +265,25 @@ def machine() -> str:
     return f"{os.cpu_count()} cores, {models[0] if models else platform.machine()}"
 
 
-def run(row: Row, seed: int) -> tuple[float, float]:
-    """Train once; return (the number, CPU seconds of the command)."""
+def run(row: Row, seed: int) -> tuple[float, float, float]:
+    """Train once; return (the number, seconds of CPU, seconds on the wall) of the command."""
     config, *options = row.arguments.split()
-    before = os.times()
+    before, began = os.times(), time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "jaxdl", "train", str(ROOT / "configs" / config), *options]
         subprocess.run([*command, "--seed", str(seed), "--workdir", f"{folder}/run", "--quiet"], check=True)
-        after = os.times()
+        after, wall = os.times(), time.monotonic() - began
         rows = [json.loads(line) for line in Path(folder, "run", "metrics.jsonl").read_text().splitlines()]
     last = next(logged for logged in reversed(rows) if logged["split"] != "train")
     seconds = after.children_user + after.children_system - before.children_user - before.children_system
-    return row.scale * last[row.metric], seconds
+    return row.scale * last[row.metric], seconds, wall
 
 
 def measure(row: Row) -> dict:
     """Train with each seed; return what results.json keeps."""
-    values, seconds = zip(*(run(row, seed) for seed in range(row.seeds)), strict=True)
-    kept = {"values": values, "seconds": seconds, "machine": machine(), "date": str(date.today())}
+    values, seconds, wall = zip(*(run(row, seed) for seed in range(row.seeds)), strict=True)
+    kept = {"values": values, "seconds": seconds, "wall": wall}
+    kept |= {"machine": machine(), "date": str(date.today())}
     return kept | {"arguments": row.arguments}
 
 
@@ -272,30 +299,65 @@ def page(record: dict) -> str:
         "",
         "Written by `python benchmarks/results.py`, which anyone can rerun. Every number is of",
         "test data (of the validation, if a system has no test), by the command in its row with seed 0; a",
-        "row of several seeds gives the median (lowest to highest) of seeds 0, 1, ...",
+        "row of several seeds gives the median (lowest to highest) of seeds 0, 1, ... Seconds are those of",
+        "one run: of CPU, and on the wall, where other work may have run beside.",
         "",
-        "| system | reached | asked | reference | `jaxdl train configs/` | CPU seconds | machine | date |",
-        "|---|---|---|---|---|---|---|---|",
+        "| system | reached | asked | reference | `jaxdl train configs/` | CPU s | wall s | machine | date |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in ROWS:
         kept = record.get(row.name)
         if kept is None or kept["arguments"] != row.arguments:
             continue
-        values = kept["values"]
-        reached = f"{statistics.median(values):.4g}"
-        if len(values) > 1:
-            reached += f" ({min(values):.4g} to {max(values):.4g})"
         cells = (
-            *(row.name, reached, f"{'≥' if row.maximize else '≤'} {row.target:g}", row.reference or "–"),
+            *(
+                row.name,
+                reached(kept),
+                f"{'≥' if row.maximize else '≤'} {row.target:g}",
+                row.reference or "–",
+            ),
             *(
                 f"`{row.arguments}`",
                 f"{statistics.median(kept['seconds']):.0f}",
+                f"{statistics.median(kept['wall']):.0f}" if "wall" in kept else "–",
                 kept["machine"],
                 kept["date"],
             ),
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def reached(kept: dict) -> str:
+    """Write the number of a row."""
+    values = kept["values"]
+    spread = f" ({min(values):.4g} to {max(values):.4g})" if len(values) > 1 else ""
+    return f"{statistics.median(values):.4g}".replace("-", "−") + spread.replace("-", "−")
+
+
+def systems(record: dict) -> str:
+    """Write the README's table: what each config says of itself, and the numbers of its first row."""
+    lines = [
+        "| config | system | paper | data | expected | measured |",
+        "|---|---|---|---|---|---|",
+    ]
+    for path in sorted((ROOT / "configs").glob("[!_]*.py")):
+        facts = describe(path)
+        rows = [row for row in ROWS if row.arguments.split()[0] == path.name and row.name in record]
+        current = [row for row in rows if record[row.name]["arguments"] == row.arguments][:1]
+        measured = "".join(f"[{reached(record[row.name])}](RESULTS.md)" for row in current) or "–"
+        texts = (
+            facts[name].rstrip(".").replace("|", "\\|") for name in ("System", "Paper", "Data", "Expected")
+        )
+        cells = (f"[{path.stem}](configs/{path.name})", *texts, measured)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def with_table(readme: str, record: dict) -> str:
+    """Put the table in its place in the README."""
+    before, _, rest = readme.partition(BEGIN)
+    return f"{before}{BEGIN}\n{systems(record)}\n{END}{rest.partition(END)[2]}"
 
 
 def main() -> None:
@@ -317,6 +379,7 @@ def main() -> None:
             print(row.name, measured["values"], flush=True)
             RECORD.write_text(json.dumps(record, indent=1) + "\n")
     PAGE.write_text(page(recorded()))
+    README.write_text(with_table(README.read_text(), recorded()))
 
 
 if __name__ == "__main__":

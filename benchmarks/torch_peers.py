@@ -214,8 +214,11 @@ def step_of(name, batch, sizes, wrap=lambda module: module):
         "cnn": lambda: cnn(10),
         "resnet18": lambda: resnet18(10),
         "lstm": lambda: LSTM(sizes["vocabulary"], sizes["width"]),
-        "transformer": lambda: Transformer(
-            sizes["vocabulary"], batch["x"].shape[1], sizes["layers"], sizes["heads"], sizes["width"]
+        **dict.fromkeys(
+            ("transformer", "transformer350m"),
+            lambda: Transformer(
+                sizes["vocabulary"], batch["x"].shape[1], sizes["layers"], sizes["heads"], sizes["width"]
+            ),
         ),
         "nerf": lambda: mlp((batch["x"].shape[-1], *sizes["hidden"], 4)),
     }[name]()

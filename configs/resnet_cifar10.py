@@ -32,6 +32,7 @@ def resnet_cifar10(
     depth: int = 20,
     width: int | None = None,
     flip: bool = True,
+    remat: bool = False,
     learning_rate: float = 0.1,
     momentum: float = 0.9,
     weight_decay: float = 1e-4,
@@ -47,6 +48,7 @@ def resnet_cifar10(
         depth: 18, with 11 million parameters; or 6 n + 2 as in the paper's section 4.2, such as 20 with 0.27.
         width: channels of the first stage; the paper's, 64 or 16, by default.
         flip: whether training images are mirrored; digits should not be.
+        remat: compute each block anew in the backward pass, to save memory.
         learning_rate: of SGD, at its peak; it falls along a cosine.
         momentum: of SGD.
         weight_decay: of convolution and dense kernels, added to their gradient.
@@ -61,6 +63,7 @@ def resnet_cifar10(
     steps = epochs * len(train) // batch_size
     classes = num_classes(train.source)
     net = ResNet18(classes) if depth == 18 else cifar_resnet(depth, classes)
+    net = net.clone(remat=remat)
     if width is not None:
         net = net.clone(widths=tuple(width * 2**stage for stage in range(len(net.widths))))
     schedule = optim.warmup_cosine(learning_rate, steps, warmup=steps // 40)

@@ -24,7 +24,7 @@ def trpo_cartpole(
     num_steps: int = 128,
     delta: float = 0.02,
     value_epochs: int = 20,
-    discount: float = 0.99,
+    discount: float = 0.98,
     gae_lambda: float = 0.95,
     learning_rate: float = 1e-3,
     env_steps: int = 100_000,

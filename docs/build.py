@@ -1,6 +1,8 @@
-"""Build the HTML reference of the public API from its docstrings, or say what is undocumented and fail.
+"""Build the documentation site, or say what is undocumented or which link leads nowhere, and fail.
 
 pip install -e ".[docs]" && python docs/build.py [--out site]
+
+The site is the Markdown pages of the project, and the reference of the public API made from its docstrings.
 """
 
 import argparse
@@ -8,11 +10,14 @@ import importlib
 import inspect
 import pkgutil
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+import pages
 
 OBJECTIVES = "jaxdl.objectives"
 PARTS = ("train", "data", "nets", "learners", "rl", "ops", "metrics", "optim", "types")
@@ -65,18 +70,18 @@ def undocumented() -> list[str]:
 
 
 def render(out: Path) -> None:
-    """Write the pages into a folder."""
-    import pdoc  # only the pages need it: the check runs without
+    """Write the reference into a folder."""
+    import pdoc  # only the site needs it: the check runs without
 
     modules = [importlib.import_module(name) for name in MODULES]
-    pages = {page.__name__ for module in modules for page in public_modules(module)}
+    shown = {page.__name__ for module in modules for page in public_modules(module)}
     below = {
         f"{module.__name__}.{name}"
         for module in modules
         for _, name, _ in pkgutil.iter_modules(getattr(module, "__path__", []))
     }
     pdoc.render.configure(docformat="google")
-    pdoc.pdoc(*MODULES, *(f"!{name}$" for name in below - pages), output_directory=out)
+    pdoc.pdoc(*MODULES, *(f"!{name}$" for name in below - shown), output_directory=out)
     for page in out.rglob("*.html"):  # signatures spell out where jax keeps its Array
         prefix = r'(<span class="n">\w+</span><span class="o">\.</span>)+(?=<span class="n">Array</span>)'
         page.write_text(re.sub(prefix, "", page.read_text("utf-8")), "utf-8")
@@ -91,7 +96,11 @@ def main() -> None:
     out = parser.parse_args().out
     if found := undocumented():
         sys.exit("\n".join(found))
-    render(out)
+    shutil.rmtree(out, ignore_errors=True)
+    pages.render(out)
+    render(out / "reference")
+    if found := pages.broken(out):
+        sys.exit("\n".join(found))
     print(out / "index.html")
 
 

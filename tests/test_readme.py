@@ -1,6 +1,7 @@
 """The README's code runs as it stands."""
 
 import ast
+import importlib.util
 import re
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from jaxdl import cli, config
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+SPEC = importlib.util.spec_from_file_location("results", ROOT / "benchmarks" / "results.py")
+results = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(results)
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.S)
 COMMANDS = [
     command.strip()
@@ -49,9 +53,25 @@ def test_the_first_screen_holds_the_two_commands():
 
 def test_the_table_holds_every_config():
     rows = re.findall(r"^\| \[(\w+)\]\((.*?)\) \|", README, re.M)
-    assert sorted(name for name, _ in rows) == sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
+    assert [name for name, _ in rows] == sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
     for _, target in rows:
         assert (ROOT / target).is_file()
+
+
+def test_the_tables_are_what_the_configs_and_the_results_say():
+    record = results.recorded()
+    assert results.with_table(README, record) == README, "run python benchmarks/results.py --write"
+    assert results.page(record) == (ROOT / "RESULTS.md").read_text()
+
+
+def test_every_config_has_a_row_of_results_that_names_options_it_has():
+    measured = {row.arguments.split()[0] for row in results.ROWS}
+    assert measured == {path.name for path in (ROOT / "configs").glob("*.py")}
+    assert len({row.name for row in results.ROWS}) == len(results.ROWS)
+    for row in results.ROWS:
+        name, *words = row.arguments.split()
+        options = config.options(config.load(ROOT / "configs" / name))
+        cli.make_parser(options=options).parse_args(["train", name, *words])
 
 
 def test_its_picture_is_there():

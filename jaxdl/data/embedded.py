@@ -1,5 +1,7 @@
 """Real pictures that come inside scikit-learn's wheel: nothing is downloaded."""
 
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,11 +28,9 @@ def digits() -> Splits:
     Returns:
         Splits of {"image": uint8 [N, 8, 8, 1] in 0 .. 255, "label": int32 [N]}; N is 1258, 180 and 359.
     """
-    from sklearn.datasets import load_digits
-
-    image, label = load_digits(return_X_y=True)
-    image = np.round(image * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8, 1)
-    label = label.astype(np.int32)
+    table = np.loadtxt(_shipped("data/digits.csv.gz"), delimiter=",")
+    image = np.round(table[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8, 1)
+    label = table[:, -1].astype(np.int32)
 
     # numpy promises that RandomState's stream never changes; default_rng's may with a release.
     order = np.random.RandomState(0).permutation(len(label))
@@ -63,12 +63,24 @@ def photographs(patch_size: int = 16, stride: int | None = None) -> Splits:
         raise ValueError(f"patch_size is {patch_size}; choose 1 to {STRIP}, the width of a strip")
     if stride < 1:
         raise ValueError(f"stride is {stride}; choose 1 or more")
-    from sklearn.datasets import load_sample_images
-
     patches: dict[str, list[np.ndarray]] = {name: [] for name in Splits._fields}
-    for photograph in load_sample_images().images:
+    for photograph in (_picture("china"), _picture("flower")):
         for strip, name in zip(np.split(photograph, len(STRIPS), axis=1), STRIPS, strict=True):
             windows = np.lib.stride_tricks.sliding_window_view(strip, (patch_size, patch_size), axis=(0, 1))
             windows = np.moveaxis(windows[::stride, ::stride], 2, -1)  # [rows, columns, p, p, 3]
             patches[name].append(windows.reshape(-1, patch_size, patch_size, 3))
     return Splits(*({"image": np.concatenate(patches[name])} for name in Splits._fields))
+
+
+def _shipped(name: str) -> Path:
+    """Find a file in scikit-learn's wheel; importing it takes longer than a small run's first step."""
+    spec = find_spec("sklearn")
+    assert spec is not None and spec.submodule_search_locations is not None  # a dependency
+    return Path(spec.submodule_search_locations[0], "datasets", name)
+
+
+def _picture(name: str) -> np.ndarray:
+    from PIL import Image
+
+    with Image.open(_shipped(f"images/{name}.jpg")) as picture:
+        return np.asarray(picture)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxdl.learners.flow_pictures import heat_map
 from jaxdl.objectives import gaussian_mixture_elbo
 from jaxdl.ops.pictures import scatter_picture
-from jaxdl.types import Array, Batch, Key, Learner, Metrics
+from jaxdl.types import Array, Batch, Key, Learner, Metrics, Programs
 
 
 class Means(NamedTuple):
@@ -67,7 +67,8 @@ def mixture_cavi(x: Array, test: Array, *, components: int, prior_std: float, re
 
     Returns:
         A Learner without batches. The metrics of a step are the elbo and the loss −elbo, in nats per point;
-        it evaluates the elbo and the log_prob of test points, and draws points and the density it predicts.
+        it evaluates the elbo and the log_prob of test points, draws points and the density it predicts, and
+        exports log_prob: x -> log p(x), and predict: x -> φ, the probabilities of the components.
     """
     edge = float(1.1 * jnp.abs(x).max())
 
@@ -103,4 +104,9 @@ def mixture_cavi(x: Array, test: Array, *, components: int, prior_std: float, re
         density = heat_map(jax.vmap(lambda point: predictive_log_prob(point, q)), edge)
         return {"points beside their density": jnp.concatenate([scatter_picture(x, edge), density], 1)}
 
-    return Learner(init, step, evaluate, render)
+    def export(state: Means, batch: Batch) -> Programs:
+        _, q = best(state)
+        predict = lambda x: jax.nn.softmax(assignment_logits(x[None], q)[0])
+        return {"log_prob": (lambda x: predictive_log_prob(x, q), test), "predict": (predict, test)}
+
+    return Learner(init, step, evaluate, render, export=export)

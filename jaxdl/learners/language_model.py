@@ -13,7 +13,7 @@ from flax import linen as nn
 from jaxdl.learners._check import check_classes
 from jaxdl.objectives import chunked_cross_entropy, softmax_cross_entropy
 from jaxdl.train import Options, Player, gradient_learner
-from jaxdl.types import Array, Batch, Key, Learner, Metrics
+from jaxdl.types import Array, Batch, Key, Learner, Metrics, Programs
 
 
 def language_model(
@@ -39,7 +39,8 @@ def language_model(
         options: of the shared step.
 
     Returns:
-        A Learner of batches {"tokens": int [B, T + 1]}. It evaluates the loss in nats per token.
+        A Learner of batches {"tokens": int [B, T + 1]}. It evaluates the loss in nats per token, and exports
+        predict: tokens [T] -> logits of the next ones [T, V], and sample: seed, tokens [T] -> what follows.
     """
 
     def init(key: Key, batch: Batch) -> tuple[Any, Any]:
@@ -81,5 +82,18 @@ def language_model(
         continued = sample(params, prompt, key)
         return {"sample": f"{decode(np.asarray(prompt))} | {decode(np.asarray(continued))}"}
 
+    def export(params: Any, model_state: Any, batch: Batch) -> Programs:
+        def predict(tokens: Array) -> Any:
+            logits: Any = net.apply({"params": params["net"]}, tokens[None], train=False)
+            return logits[0]
+
+        def follow(seed: Array, tokens: Array) -> Array:
+            return sample(params, tokens, jax.random.key(seed))
+
+        tokens = batch["tokens"][:, :-1].astype(jnp.int32)
+        return {"predict": (predict, tokens), "sample": (follow, jnp.zeros(1, jnp.uint32), tokens)}
+
     players = {"net": Player(loss, optimizer)}
-    return gradient_learner(init, players, evaluate=evaluate, render=render, check=check, options=options)
+    return gradient_learner(
+        init, players, evaluate=evaluate, render=render, check=check, export=export, options=options
+    )

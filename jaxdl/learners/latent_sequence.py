@@ -27,7 +27,7 @@ from jaxdl.objectives import (
 )
 from jaxdl.ops.pictures import image_grid
 from jaxdl.train import Options, Player, gradient_learner
-from jaxdl.types import Array, Batch, Key, Learner, Metrics
+from jaxdl.types import Array, Batch, Key, Learner, Metrics, Programs
 
 
 class Emission(NamedTuple):
@@ -120,7 +120,7 @@ def latent_sequence(
         A Learner of batches {"x": [B, T, D], "mask": [B, T]}, with a "context" [B, T, C] where the net takes
         one. It evaluates elbo, log_likelihood and kl in nats, with a style its style_kl, which the elbo
         counts, and nll_k{K}. It draws examples beside samples of their context, and contexts in the styles of
-        other examples.
+        other examples, and exports sample: seed -> x [T, D], of a context where there is one.
     """
 
     def init(key: Key, batch: Batch) -> tuple[Any, Any]:
@@ -236,8 +236,24 @@ def latent_sequence(
         cells = jnp.concatenate([first[None], rows]).reshape(-1, *examples.shape[1:])
         return pictures | {"styles": image_grid(cells, columns=1 + len(x))}
 
+    def export(params: Any, model_state: Any, batch: Batch) -> Programs:
+        x = batch["x"]
+
+        def sample(seed: Array, context: Array | None = None) -> Array:
+            key_style, key_write = jax.random.split(jax.random.key(seed))
+            q_style = styles(params, jax.tree.map(lambda leaf: leaf[:1], batch))  # for the size of s alone
+            s = None if q_style is None else jax.random.normal(key_style, q_style.mean.shape)
+            given = beside_style(None if context is None else context[None], s, x[:1])
+            shape = (1, x.shape[1])
+            return generate(net, emission, partial(apply, params), key_write, shape, given)[0]
+
+        given = (batch["context"],) if "context" in batch else ()
+        return {"sample": (sample, jnp.zeros(1, jnp.uint32), *given)}
+
     players = {"model": Player(loss, optimizer)}
-    return gradient_learner(init, players, evaluate=evaluate, render=render, check=check, options=options)
+    return gradient_learner(
+        init, players, evaluate=evaluate, render=render, check=check, export=export, options=options
+    )
 
 
 def until_end(batch: Batch) -> Array:

@@ -53,6 +53,8 @@ class ResNet(nn.Module):
         project: whether shortcuts are projections where the shape changes.
         norm: normalisation layer; for statistics over all devices under pmap, give
             `partial(nn.BatchNorm, axis_name="batch")`.
+        remat: whether the backward pass computes each block anew from its input, so that memory holds the
+            arrays of one block (Chen et al., 2016, arXiv:1604.06174); XLA saves none by it on CPU.
     """
 
     num_classes: int
@@ -60,6 +62,7 @@ class ResNet(nn.Module):
     widths: tuple[int, ...]
     project: bool = True
     norm: ModuleDef = nn.BatchNorm
+    remat: bool = False
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
@@ -67,10 +70,14 @@ class ResNet(nn.Module):
         norm = partial(self.norm, use_running_average=not train, momentum=0.9)
         x = Conv(self.widths[0], (3, 3), padding=1, use_bias=False)(x)
         x = nn.relu(norm()(x))
-        for stage, (num_blocks, width) in enumerate(zip(self.blocks, self.widths, strict=True)):
-            for block in range(num_blocks):
-                stride = 2 if stage > 0 and block == 0 else 1
-                x = BasicBlock(width, stride, norm, self.project)(x)
+        make = nn.remat(BasicBlock) if self.remat else BasicBlock
+        sizes = [
+            (width, 2 if stage > 0 and block == 0 else 1)
+            for stage, (num_blocks, width) in enumerate(zip(self.blocks, self.widths, strict=True))
+            for block in range(num_blocks)
+        ]
+        for index, (width, stride) in enumerate(sizes):
+            x = make(width, stride, norm, self.project, name=f"BasicBlock_{index}")(x)
         return nn.Dense(self.num_classes, dtype=jnp.float32)(x.mean((1, 2)))
 
 

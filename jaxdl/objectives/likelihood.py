@@ -302,9 +302,10 @@ def _normal(x: Array, mean: Array, log_std: Array) -> Array:
 
 def _discretized_logistic(x: Array, mean: Array, log_scale: Array, bins: int) -> Array:
     # σ(u) − σ(l) = σ(u) σ(−l) (1 − e^{−(u−l)}): no difference of nearly equal numbers, no log of zero.
-    # In units of one level the edges k ± ½ are exact, so that neighbouring bins share theirs.
+    # In units of one level the edges k ± ½ are exact, so that neighbouring bins share theirs; the rounding
+    # keeps a compiler from fusing the product with one of the differences below and not with another.
     level = jnp.round(x * (bins - 1))
-    center = mean * (bins - 1)
+    center = jax.lax.reduce_precision(mean * (bins - 1), exponent_bits=8, mantissa_bits=22)
     inverse_scale = jnp.exp(-jnp.clip(log_scale, -60, 60)) / (bins - 1)
     below_upper = jax.nn.log_sigmoid((level + 0.5 - center) * inverse_scale)
     above_lower = jax.nn.log_sigmoid((center - level + 0.5) * inverse_scale)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxdl.ops.pictures import image_grid
 from jaxdl.train import mean_over_steps
-from jaxdl.types import Array, Batch, Key, Learner, Metrics, PyTree
+from jaxdl.types import Array, Batch, Key, Learner, Metrics, Programs, PyTree
 
 
 def over_seeds(learner: Learner, num_seeds: int) -> Learner:
@@ -20,7 +20,7 @@ def over_seeds(learner: Learner, num_seeds: int) -> Learner:
     Returns:
         A Learner whose state has a leading axis [num_seeds]. A metric of a step is its mean over the seeds
         that measured it. An evaluation joins the values of all seeds, and its `median_*` are medians of the
-        seeds' means. The first seed is drawn.
+        seeds' means. The first seed is drawn and exported.
     """
 
     def init(key: Key, batch: Batch) -> PyTree:
@@ -41,9 +41,18 @@ def over_seeds(learner: Learner, num_seeds: int) -> Learner:
 
     def render(state: PyTree, batch: Batch, key: Key) -> Mapping[str, Array]:
         assert learner.render is not None
-        return learner.render(jax.tree.map(lambda leaf: leaf[0], state), batch, key)
+        return learner.render(first(state), batch, key)
 
-    return Learner(init, step, evaluate, None if learner.render is None else render)
+    def export(state: PyTree, batch: Batch) -> Programs:
+        assert learner.export is not None
+        return learner.export(first(state), batch)
+
+    def first(state: PyTree) -> PyTree:
+        return jax.tree.map(lambda leaf: leaf[0], state)
+
+    return Learner(
+        init, step, evaluate, render if learner.render else None, export=export if learner.export else None
+    )
 
 
 def side_by_side(learners: Mapping[str, Learner], columns: int | None = None) -> Learner:
@@ -54,8 +63,8 @@ def side_by_side(learners: Mapping[str, Learner], columns: int | None = None) ->
         columns: pictures in a row; by default a square is filled.
 
     Returns:
-        A Learner whose state is {name: state}. Its metrics are called `name/metric`, and the pictures of one
-        kind are laid out in the order of the names.
+        A Learner whose state is {name: state}. Its metrics are called `name/metric`, what it exports
+        `name_program`, and the pictures of one kind are laid out in the order of the names.
     """
 
     def init(key: Key, batch: Batch) -> dict[str, PyTree]:
@@ -84,7 +93,16 @@ def side_by_side(learners: Mapping[str, Learner], columns: int | None = None) ->
             for kind in (drawn[0] if drawn else ())
         }
 
-    return Learner(init, step, evaluate, render)
+    def export(state: dict[str, PyTree], batch: Batch) -> Programs:
+        return {
+            f"{name}_{program}": made
+            for name, learner in learners.items()
+            if learner.export
+            for program, made in learner.export(state[name], batch).items()
+        }
+
+    exports = any(learner.export for learner in learners.values())
+    return Learner(init, step, evaluate, render, export=export if exports else None)
 
 
 def _prefixed(values: Mapping[str, Mapping[str, Array]]) -> dict[str, Array]:

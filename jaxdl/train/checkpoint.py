@@ -1,13 +1,14 @@
 """Checkpoints of the whole state: asynchronous, atomic, strict when they are read back."""
 
 import itertools
-import json
 import logging
 import shutil
 import warnings
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jax
 import numpy as np
@@ -15,7 +16,8 @@ from jax.sharding import SingleDeviceSharding
 
 from jaxdl.errors import InputError, RunError
 from jaxdl.train.hosts import everywhere
-from jaxdl.train.state import TrainState, path_name
+from jaxdl.train.names import described, is_key, named, nested, put_in
+from jaxdl.train.state import TrainState
 
 
 class Checkpoints:
@@ -47,12 +49,16 @@ class Checkpoints:
             return (metrics or {}).get(monitor, float("-inf") if maximize else float("inf"))
 
         for name in ("absl", "asyncio"):
-            logging.getLogger(name).addFilter(_not_raised_anyway)
+            logging.getLogger(name).addFilter(_worth_saying)
         policies = ocp.checkpoint_managers
         self._args = ocp.args
         self._manager = ocp.CheckpointManager(
             folder.absolute(),
-            item_handlers={"default": ocp.StandardCheckpointHandler(), "leaves": ocp.JsonCheckpointHandler()},
+            # A file for each array: in one file of all, tensorstore asks itself for JSON that it never frees.
+            item_handlers={
+                "default": ocp.PyTreeCheckpointHandler(use_ocdbt=False),
+                "leaves": ocp.JsonCheckpointHandler(),
+            },
             options=ocp.CheckpointManagerOptions(
                 best_fn=value,
                 best_mode="max" if maximize else "min",
@@ -79,8 +85,13 @@ class Checkpoints:
         try:
             if step in self._damaged:
                 self._manager.delete(step)
-            leaves = self._args.JsonSave(_leaves(jax.eval_shape(_as_arrays, state)))
-            items = self._args.Composite(default=self._args.StandardSave(state), leaves=leaves)
+            arrays = named(jax.tree.map(_as_array, state))
+            if jax.process_count() == 1:
+                arrays = jax.device_get(arrays)  # which orbax copies before it goes on in the background
+            leaves = {"arrays": described(arrays), "crc32": _checksums(arrays)}
+            items = self._args.Composite(
+                default=self._args.PyTreeSave(_files(arrays)), leaves=self._args.JsonSave(leaves)
+            )
             self._manager.save(step, args=items, metrics=dict(metrics or {}))
         except Exception as error:  # a full disk has as many faces as there are layers below
             self._give_up(error)
@@ -98,9 +109,8 @@ class Checkpoints:
         assert self._folder is not None
         for part in self._folder.glob(f"{self._writing}.*"):
             shutil.rmtree(part, ignore_errors=True)
-        reason = (
-            _first_line(error).split(": ")[-1].split(" [")[0]
-        )  # tensorstore names file after file before it
+        # tensorstore names file after file before its reason
+        reason = getattr(error, "strerror", None) or _first_line(error).split(": ")[-1].split(" [")[0]
         message = f"checkpoint of step {self._writing} was not written: {reason}"
         warnings.warn(f"{message}; the run goes on, and {latest_good(self._folder)}", stacklevel=4)
 
@@ -114,9 +124,29 @@ class Checkpoints:
         Raises:
             InputError: naming the leaf that differs.
         """
-        self._check(like, step)
-        arrays = self._args.StandardRestore(jax.tree.map(_placed, like))
-        return self._manager.restore(step, args=self._args.Composite(default=arrays)).default
+        import orbax.checkpoint as ocp
+
+        # written beside the arrays: to ask tensorstore for them opens each once more
+        items = self._args.Composite(leaves=self._args.JsonRestore())
+        leaves = self._manager.restore(step, args=items).leaves
+        wanted = named(jax.tree.map(_as_array, like))
+        compare(leaves["arrays"], described(wanted), f"the checkpoint of step {step}")
+
+        alone = jax.process_count() == 1
+        placed = jax.tree.map(_sharding, named(like))
+        how = {
+            name: ocp.RestoreArgs(restore_type=np.ndarray)
+            if alone
+            else ocp.ArrayRestoreArgs(sharding=placed[name], global_shape=leaf.shape, dtype=leaf.dtype)
+            for name, leaf in wanted.items()
+        }
+        restore = self._args.PyTreeRestore(_files(wanted), restore_args=_files(how))
+        files = self._manager.restore(step, args=self._args.Composite(default=restore)).default
+        arrays = {name: files[_file(name)] for name in wanted}
+        for name, checksum in (_checksums(arrays) if leaves["crc32"] else {}).items():
+            if checksum != leaves["crc32"][name]:
+                raise RunError(f"{name} is not what was saved")
+        return jax.tree.map(_of_kind, put_in(jax.device_put(arrays, placed) if alone else arrays, like), like)
 
     def restore_latest(self, like: Any) -> tuple[Any, int] | None:
         """Read back the latest checkpoint that is whole: (state, step), or None where there is none."""
@@ -160,12 +190,6 @@ class Checkpoints:
         if self._manager is not None:
             self._manager.close()
 
-    def _check(self, like: Any, step: int) -> None:
-        # written beside the arrays: to ask tensorstore for them opens each once more, and leaks its answer
-        items = self._args.Composite(leaves=self._args.JsonRestore())
-        saved = self._manager.restore(step, args=items).leaves
-        compare(saved, _leaves(jax.eval_shape(_as_arrays, like)), f"the checkpoint of step {step}")
-
 
 def latest_good(folder: Path | None) -> str:
     """Name the latest checkpoint that is whole on disk: orbax renames its folder to the bare step then."""
@@ -189,13 +213,18 @@ def compare(given: Mapping[str, str], wanted: Mapping[str, str], source: str) ->
             raise InputError(f"{path} is {given[path]} in {source}, but {wanted[path]} here; {fix}")
 
 
-def check_params(state: Any, params: Any) -> None:
-    """Raise an InputError unless params can take the place of those of a state."""
+def fit_params(state: Any, params: Any) -> Any:
+    """Return params, whatever their containers, as a tree like the params of a state.
+
+    Raises:
+        InputError: unless they can take their place.
+    """
     if not isinstance(state, TrainState):
         raise InputError(
             f"the state of this learner is a {type(state).__name__}; it has no params to replace"
         )
-    compare(_leaves(params), _leaves(state.params), "the given params")
+    compare(described(params), described(state.params), "the given params")
+    return put_in(named(params), state.params)
 
 
 def load_part(folder: str | Path, part: str = "params", step: int | None = None) -> Any:
@@ -207,7 +236,8 @@ def load_part(folder: str | Path, part: str = "params", step: int | None = None)
         step: of the checkpoint; the latest by default.
 
     Returns:
-        Nested dicts (lists, where the state has tuples) of numpy arrays; of a typed key, its integers.
+        Nested dicts of numpy arrays (what is a tuple in the state has numbers as keys); of a typed key, its
+        integers.
 
     Raises:
         InputError: if the folder holds no such checkpoint, or it no such part (naming those it has).
@@ -220,58 +250,76 @@ def load_part(folder: str | Path, part: str = "params", step: int | None = None)
     if not steps or (step is not None and step not in steps):
         missing = "no checkpoint" if step is None else f"no checkpoint of step {step}"
         raise InputError(f"{folder} holds {missing}; it has those of steps {steps}")
-    path = epath.Path(checkpoints / str(steps[-1] if step is None else step) / "default")
+    path = epath.Path(checkpoints / str(steps[-1] if step is None else step))
+    names = ocp.JsonCheckpointHandler().restore(path / "leaves", args=ocp.args.JsonRestore())["arrays"]
+    inner: Any = nested({name: name for name in names})
+    down: list[str] = []
+    for level in part.split(".") if part else ():
+        known = inner if isinstance(inner, dict) else {}
+        if level not in known:
+            where, inside = ".".join(down) or "the state", ", ".join(known) or "nothing inside"
+            raise InputError(f"the checkpoint has no {level!r} in {where}; it has {inside}")
+        down.append(level)
+        inner = inner[level]
+    files = jax.tree.map(_file, inner)
+    wanted = {file: 0 for file in jax.tree.leaves(files)}
+    how = {file: ocp.RestoreArgs(restore_type=np.ndarray) for file in wanted}
     handler = ocp.PyTreeCheckpointHandler()  # and no manager, which may tidy up under a run that is alive
-    tree = handler.metadata(path).tree
-    names: list[Any] = []  # down to the part
-    inner = tree
-    for name in part.split(".") if part else ():
-        inside = inner if isinstance(inner, dict) else range(len(inner) if isinstance(inner, list) else 0)
-        keys = {str(key): key for key in inside}
-        if name not in keys:
-            where, known = ".".join(map(str, names)) or "the state", ", ".join(keys) or "nothing inside"
-            raise InputError(f"the checkpoint has no {name!r} in {where}; it has {known}")
-        names.append(keys[name])
-        inner = inner[keys[name]]
-    wanted = {name: tree[name] for name in names[:1]} or tree  # orbax cannot pick from inside a list
-    arrays = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
     read = handler.restore(
-        path, args=ocp.args.PyTreeRestore(wanted, restore_args=arrays, partial_restore=True)
+        path / "default", args=ocp.args.PyTreeRestore(wanted, restore_args=how, partial_restore=True)
     )
     handler.close()
-    for name in names:
-        read = read[name]
-    return read
+    return jax.tree.map(read.__getitem__, files)
 
 
-def _placed(leaf: Any) -> jax.ShapeDtypeStruct:
+def _file(name: str) -> str:
+    """Name the file of an array: no key of a tree leads out of its folder."""
+    return quote(name, safe="").replace("..", ".%2E")
+
+
+def _files(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    return {_file(name): array for name, array in arrays.items()}
+
+
+def _sharding(leaf: Any) -> Any:
     """Say where an array is to live: where it does, or else on the first device, whatever wrote it."""
-    sharding = getattr(leaf, "sharding", None) or SingleDeviceSharding(jax.local_devices()[0])
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+    return getattr(leaf, "sharding", None) or SingleDeviceSharding(jax.local_devices()[0])
 
 
-def _not_raised_anyway(record: logging.LogRecord) -> bool:
-    """Drop what orbax logs, trace and all, of an error in its threads: it raises it as well."""
-    about = record.pathname + record.getMessage()
-    return not (record.levelno >= logging.ERROR and "orbax" in about)
+def _as_array(leaf: Any) -> Any:
+    """Write typed keys as the integers that they are stored as; a leaf may be but a shape and a dtype."""
+    if not is_key(leaf):
+        return leaf
+    if isinstance(leaf, jax.Array):
+        return jax.random.key_data(leaf)
+    # a function of its own each time: jax keeps what it finds out about one for as long as that lives
+    return jax.eval_shape(lambda key: jax.random.key_data(key), leaf)
+
+
+def _of_kind(array: Any, leaf: Any) -> Any:
+    """Make typed keys of their integers again, if that is what the leaf is."""
+    if not is_key(leaf):
+        return array
+    kinds: list[Any] = []  # only an array tells how it draws, and a leaf may be but a shape and a dtype
+    jax.eval_shape(lambda key: kinds.append(jax.random.key_impl(key)), leaf)
+    return jax.random.wrap_key_data(array, impl=kinds[0])
+
+
+def _checksums(arrays: Mapping[str, Any]) -> dict[str, int]:
+    """Sum up the bytes of each array; of those that no process holds whole, none."""
+    return {
+        name: zlib.crc32(array.tobytes())
+        for name, array in arrays.items()
+        if isinstance(array, np.ndarray | np.generic)
+    }
+
+
+def _worth_saying(record: logging.LogRecord) -> bool:
+    """Drop what orbax logs of an error in its threads, which it raises as well, and of files it lacks not."""
+    message = record.getMessage()
+    raised = record.levelno >= logging.ERROR and "orbax" in record.pathname + message
+    return not (raised or "Skipping merge of OCDBT" in message)
 
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().split("\n")[0] or type(error).__name__
-
-
-def _as_arrays(state: Any) -> Any:
-    """Write typed keys as the arrays of integers that they are stored as."""
-
-    def convert(leaf: Any) -> Any:
-        return jax.random.key_data(leaf) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
-
-    return jax.tree.map(convert, state)
-
-
-def _leaves(tree: Any) -> dict[str, str]:
-    """Describe each array of a tree: {path: "dtype[shape]"}; paths spell attributes and keys alike."""
-    return {
-        path_name(path): f"{leaf.dtype}{json.dumps(list(leaf.shape))}"
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    }

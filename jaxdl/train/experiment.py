@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxdl.data.pipeline import Batches
 from jaxdl.errors import InputError
-from jaxdl.train.state import path_name
+from jaxdl.train.names import described
 from jaxdl.types import Learner
 
 SPLITS = ("train", "validation", "test")
@@ -140,7 +140,7 @@ def check_step(experiment: Experiment) -> Any:
     with _named("train", train):
         resident = None if train is None else train.resident
         before, after, metrics = jax.eval_shape(first_step, first_items(experiment), resident)
-    was, now = _leaves(before), _leaves(after)
+    was, now = described(before), described(after)
     for path in [*was, *now]:
         if was.get(path) != now.get(path):
             change = f"{path} of the state from {was.get(path, 'nothing')} to {now.get(path, 'nothing')}"
@@ -196,11 +196,3 @@ def _check_metrics(function: str, metrics: Any, shape: tuple[int, ...] | None) -
             given = list(value.shape) if hasattr(value, "shape") else type(value).__name__
             wanted = f"one value per example, {list(shape)}" if shape else "a scalar"
             raise InputError(f"{function} gives the metric {name} as {given}; give {wanted}")
-
-
-def _leaves(tree: Any) -> dict[str, str]:
-    """Describe each array of a tree: {path: "dtype[shape]"}."""
-    return {
-        path_name(path): f"{leaf.dtype}{list(leaf.shape)}"
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    }

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl.errors import InputError, Interrupted, RunError
-from jaxdl.train.checkpoint import Checkpoints, check_params, latest_good
+from jaxdl.train.checkpoint import Checkpoints, fit_params, latest_good
 from jaxdl.train.compile import Layout, Strategy, check_divides, compile_step, layout
 from jaxdl.train.evaluate import compile_evaluate, render_pictures
 from jaxdl.train.experiment import Experiment, check_experiment, first_items, initial_state, load
@@ -80,7 +80,7 @@ def fit(
         with agreement(tie):
             place, run, like = _prepare(experiment, strategy, shard_params, k, patience)
             if params is not None:
-                check_params(like, params)
+                params = fit_params(like, params)
         with agreement(tie):
             if folder is not None and jax.process_index() == 0:
                 stack.enter_context(open_workdir(folder, tie))

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from functools import reduce
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 
 from jaxdl.errors import InputError
 from jaxdl.train.export import check_target
-from jaxdl.train.state import path_name
+from jaxdl.train.names import is_key, named, nested
 from jaxdl.train.workdir import write_atomically
 
 SUFFIX = ".safetensors"
@@ -38,14 +37,11 @@ def save_safetensors(
     path = Path(path)
     check_file(path, overwrite)
     numpy_format, _ = _library()
-    arrays: dict[str, np.ndarray] = {}
-    for place, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        name = path_name(place)
-        if name in arrays:
-            raise InputError(f"two arrays have the name {name}; no key may hold a dot")
-        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            leaf = jax.random.key_data(leaf)
-        arrays[name] = np.array(leaf, order="C")  # the library writes other orders as they lie in memory
+    arrays = {
+        # in C's order, as the library writes other ones as they lie in memory
+        name: np.array(jax.random.key_data(leaf) if is_key(leaf) else leaf, order="C")
+        for name, leaf in named(tree).items()
+    }
     content = numpy_format.save(arrays, {"about": json.dumps(about or {})})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,11 +73,7 @@ def load_safetensors(path: str | Path) -> dict[str, Any]:
     levels = {level for name in arrays for level in accumulate(name.split(".")[:-1], "{}.{}".format)}
     for name in levels & set(arrays):
         raise InputError(f"{path} holds an array {name}, and others inside of it; rename one")
-    tree: dict[str, Any] = {}
-    for name, array in arrays.items():
-        *above, last = name.split(".")
-        reduce(lambda inner, level: inner.setdefault(level, {}), above, tree)[last] = array
-    return tree
+    return nested(arrays)
 
 
 def load_params(path: str | Path) -> Any:

@@ -28,10 +28,3 @@ class TrainState(struct.PyTreeNode):
     key: Array
     ema_params: Any = None
     ema_count: Any = None
-
-
-def path_name(path: Any) -> str:
-    """Spell the place of an array in a state, attributes and keys alike: "params.vae.Dense_0.kernel"."""
-    return ".".join(
-        str(getattr(entry, "key", getattr(entry, "name", getattr(entry, "idx", entry)))) for entry in path
-    )

@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxdl.train.state import TrainState, path_name
+from jaxdl.train.names import named
+from jaxdl.train.state import TrainState
 from jaxdl.types import Array, Batch, Key, Learner, LossFn, Metrics, Programs
 
 FLAGS = {"stop": "nonfinite", "skip": "skipped"}  # the metric that tells of a non-finite loss or gradient
@@ -240,9 +241,7 @@ def leaf_names(state: Any) -> dict[str, list[str]]:
     params = state.params if isinstance(state, TrainState) else {}
     names = {}
     for player, own in params.items():
-        leaves = [
-            path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path({"params": {player: own}})
-        ]
+        leaves = list(named({"params": {player: own}}))
         gradients = [f"the gradient of {leaf}" for leaf in leaves]
         names["" if len(params) == 1 else f"{player}/"] = [*leaves, *gradients, "the loss itself"]
     return names

@@ -1,10 +1,10 @@
 import hashlib
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import sklearn.datasets
 
+from jaxdl.data import embedded
 from jaxdl.data.embedded import digits, photographs
 
 
@@ -40,8 +40,8 @@ def test_the_split_of_digits_is_fixed():
 def test_photographs_share_no_pixel_between_splits(monkeypatch):
     row, column = np.mgrid[:40, :640]
     traced = [np.stack([row + 40 * photo, column % 256, column // 256], -1) for photo in range(2)]
-    traced = SimpleNamespace(images=[image.astype(np.uint8) for image in traced])
-    monkeypatch.setattr(sklearn.datasets, "load_sample_images", lambda: traced)
+    pictures = iter([image.astype(np.uint8) for image in traced])
+    monkeypatch.setattr(embedded, "_picture", lambda name: next(pictures))
     pixels = [
         {tuple(pixel) for pixel in split["image"].reshape(-1, 3).tolist()}
         for split in photographs(patch_size=16, stride=8)

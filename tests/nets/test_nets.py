@@ -282,6 +282,28 @@ def test_norm_with_an_axis_name_sees_the_whole_batch():
 # ---- the Transformer
 
 
+def test_residual_blocks_computed_anew_change_nothing_but_what_is_kept():
+    x = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype(np.float32)
+    nets = [ResNet(3, blocks=(3, 2), widths=(4, 8), remat=remat) for remat in (False, True)]
+    variables, again = (net.init(jax.random.key(0), x, train=False) for net in nets)
+    assert jax.tree.structure(again) == jax.tree.structure(variables)
+    kept, results = [], []
+    for net in nets:
+
+        def loss(params, net=net):
+            everything = {**variables, "params": params}
+            logits, after = net.apply(everything, x, train=True, mutable=["batch_stats"])
+            return (logits**2).sum(), after
+
+        params = jax.tree.map(lambda leaf: leaf + 0.1, variables["params"])  # zero scales would hide a block
+        results.append(jax.jit(jax.value_and_grad(loss, has_aux=True))(params))
+        saved = jax.eval_shape(lambda params, loss=loss: jax.vjp(lambda p: loss(p)[0], params)[1], params)
+        kept.append(sum(leaf.size for leaf in jax.tree.leaves(saved)))
+    for a, b in zip(*map(jax.tree.leaves, results), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+    assert kept[1] < kept[0] / 2
+
+
 def test_transformer_sees_all_earlier_tokens_and_no_later_one():
     length = 6
     net = Transformer(7, context=8, num_layers=2, num_heads=2, width=8)

@@ -124,6 +124,57 @@ def test_a_damaged_checkpoint_is_skipped_for_the_one_before(saved):
     checkpoints.close()
 
 
+def test_one_flipped_bit_is_damage(tmp_path):
+    """No reader would notice it in data that do not compress."""
+    state = {"w": jax.random.bits(jax.random.key(0), (64, 64), jnp.uint8)}
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, state)
+    checkpoints.save(2, state)
+    checkpoints.close()
+    data = tmp_path / "2" / "default" / "w" / "0.0"
+    content = bytearray(data.read_bytes())
+    content[2000] ^= 1
+    data.write_bytes(content)
+    again = Checkpoints(tmp_path)
+    with pytest.warns(UserWarning, match="step 2 is damaged, going back to step 1: w is not what was saved"):
+        restored, step = again.restore_latest(jax.eval_shape(lambda: state))
+    again.close()
+    assert step == 1
+    assert_equal(restored, state)
+
+
+def test_no_name_leads_out_of_the_folder(tmp_path):
+    state = {"../../evil": jnp.ones(2), "..": jnp.zeros(2), "a/b": jnp.arange(3.0)}
+    checkpoints = Checkpoints(tmp_path / "run" / "checkpoints")
+    checkpoints.save(1, state)
+    restored, _ = checkpoints.restore_latest(jax.eval_shape(lambda: state))
+    checkpoints.close()
+    assert_equal(restored, state)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["1"]
+
+
+def test_a_lost_array_is_damage(saved):
+    """It must not come back as zeros."""
+    for path in (saved / "3" / "default" / "params.model.w").rglob("*.0"):
+        path.unlink()
+    checkpoints = Checkpoints(saved)
+    with pytest.warns(UserWarning, match="step 3 is damaged, going back to step 2"):
+        _, step = checkpoints.restore_latest(jax.eval_shape(state_of))
+    assert step == 2
+    checkpoints.close()
+
+
+def test_a_key_of_another_kind_comes_back_as_it_was(tmp_path):
+    state = {"key": jax.random.key(3, impl="rbg")}
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, state)
+    restored, _ = checkpoints.restore_latest(jax.eval_shape(lambda: state))
+    assert jax.random.key_impl(restored["key"]) == "rbg"
+    assert_equal(restored, state)
+    checkpoints.close()
+
+
 def test_all_damaged_is_an_error(saved):
     for step in (1, 2, 3):
         damage(saved / str(step) / "default")

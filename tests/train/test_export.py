@@ -101,7 +101,58 @@ def acted(call, values, batch, state):
     assert len(set(action.tolist())) == 2
 
 
+def followed(call, values, batch, state):
+    """Logits: of the loss that evaluation finds; text that goes on, of tokens that there are."""
+    tokens = batch["tokens"].astype(np.int32)
+    log_probs = jax.nn.log_softmax(call["predict"](tokens[:, :-1]))
+    nll = -np.take_along_axis(np.asarray(log_probs), tokens[:, 1:, None], -1).mean((1, 2))
+    np.testing.assert_allclose(nll, values["loss"], rtol=1e-4)
+    drawn = call["sample"](SEEDS, tokens[:3, :-1])
+    assert drawn.ndim == 2 and drawn.min() >= 0 and drawn.max() < log_probs.shape[-1]
+
+
+def written(call, values, batch, state):
+    assert call["sample"](SEEDS, batch["context"][:3]).shape == (3, *batch["x"].shape[1:])
+
+
+def assigned(call, values, batch, state):
+    """Of one of the mixtures: its density at points, and which component is likeliest there."""
+    x = np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32)
+    phi, log_prob = call["predict"](x), call["log_prob"](x)
+    np.testing.assert_allclose(phi.sum(-1), 1, rtol=1e-5)
+    found = []
+    for mean, log_std in zip(*(np.asarray(leaf, np.float64) for leaf in state), strict=True):
+        score = (2 * x[:, None] * mean - mean**2 - np.exp(2 * log_std)).sum(-1)
+        variance = 1 + np.exp(2 * log_std[:, 0])
+        density = np.exp(-0.5 * ((x[:, None] - mean) ** 2).sum(-1) / variance) / (2 * np.pi * variance)
+        alike = np.allclose(log_prob, np.log(density.mean(-1)), rtol=1e-4)
+        found.append(alike and (phi.argmax(-1) == score.argmax(-1)).all())
+    assert sum(found) == 1
+
+
+def walked(call, values, batch, state):
+    """Values as evaluation finds them at the start; actions that there are."""
+    s = np.arange(16, dtype=np.int32)
+    assert np.asarray(call["act"](s)).tolist() == np.asarray(state.policy).argmax(-1).tolist()
+    np.testing.assert_array_equal(call["value"](s), state.v)
+
+
+def walked_both(call, values, batch, state):
+    q = {name: np.asarray(each.q).mean(0) for name, each in state.items()}
+    s = np.arange(len(q["sarsa"]), dtype=np.int32)
+    assert {*call} == {f"{name}_{what}" for name in q for what in ("act", "value")}
+    for name, table in q.items():
+        np.testing.assert_allclose(call[f"{name}_value"](s), table.max(-1), rtol=1e-6)
+        chosen = table[s, call[f"{name}_act"](s)]
+        np.testing.assert_allclose(chosen, table.max(-1), rtol=1e-6)
+
+
 SYSTEMS = {
+    "transformer_text": followed,
+    "vrnn_strokes": written,
+    "cavi_ring": assigned,
+    "value_iteration_frozenlake": walked,
+    "sarsa_cliff": walked_both,
     "resnet_cifar10": classified,
     "m2_digits": classified_by_m2,
     "autoencoder_digits": given_back,
@@ -127,6 +178,7 @@ def test_programs_give_the_numbers_of_the_learner(name, tmp_path):
     SYSTEMS[name](call, values, batch, state)
     if "sample" in call:  # each of its own seed, whatever else is in the batch
         given = [batch["context"][:3]] if "context" in batch else []
+        given += [np.int32(batch["tokens"][:3, :-1])] if "tokens" in batch else []
         drawn = np.asarray(call["sample"](SEEDS, *given))
         alone = call["sample"](SEEDS[1:2], *(leaf[1:2] for leaf in given))
         np.testing.assert_allclose(drawn[1:2], alone, rtol=1e-4, atol=1e-5)

@@ -46,7 +46,8 @@ def start(folder, count, flags=lambda index: (), log=""):
     config.write_text(CONFIG)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    inherited = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    xla = re.sub(r"--xla_force_host_platform_device_count=\d+", "", os.environ.get("XLA_FLAGS", ""))
+    inherited = {**os.environ, "XLA_FLAGS": xla}
     started = []
     for i in range(count):
         hosts = [] if count == 1 else ["--coordinator", f"127.0.0.1:{port}", "--num-processes", str(count)]

@@ -18,7 +18,7 @@ NUM_KILLS = 5  # of each learner
 DRIVER = """
 import json, os, random, signal, sys, time
 from pathlib import Path
-import jaxdl.data, jaxdl.learners, jaxdl.train.fit, matplotlib.figure, orbax.checkpoint, sklearn.datasets
+import jaxdl.data, jaxdl.learners, jaxdl.train.fit, matplotlib.figure, orbax.checkpoint
 from jaxdl import cli
 
 def start(workdir):

@@ -9,7 +9,7 @@ from jaxdl.types import Array
 
 
 class ActNorm(Bijector):
-    """Scale and shift each channel, at first to mean zero and unit variance over the batch given to `init`.
+    """Scale and shift each channel, at first to mean zero and unit variance over the first batch it sees.
 
     z = eˢ (x + b),  log |det ∂z/∂x| = H W Σ s
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdl.rl.tabular.mdp import MDP, episode, evaluate_policy, policy_value
-from jaxdl.types import Array, Batch, Key
+from jaxdl.types import Array, Batch, Key, Programs
 
 # Viridis at four places: brighter is more, in grey too.
 STOPS = np.array([[0.27, 0.00, 0.33], [0.19, 0.41, 0.56], [0.21, 0.72, 0.47], [0.99, 0.91, 0.14]])
@@ -16,10 +16,11 @@ WALL, TERMINAL, LINE = 0.25, 0.85, 1.0
 
 
 class Views(TypedDict):
-    """Two functions of a Learner, (state, batch, key) -> {name: ...}."""
+    """The functions of a Learner that look at its state."""
 
     evaluate: Callable[..., dict[str, Array]]
     render: Callable[..., dict[str, Array]]
+    export: Callable[..., Programs]
 
 
 def control_views(mdp: MDP, plan: Callable[[Any], tuple[Array, Array]], num_episodes: int) -> Views:
@@ -31,7 +32,8 @@ def control_views(mdp: MDP, plan: Callable[[Any], tuple[Array, Array]], num_epis
         num_episodes: of an evaluation.
 
     Returns:
-        `evaluate`: undiscounted returns and lengths of fresh episodes, and the value of the start; `render`.
+        `evaluate`: undiscounted returns and lengths of fresh episodes, and the value of the start; `render`;
+        `export` of act: s -> the likeliest action, and value: s -> v(s).
     """
 
     def evaluate(state: Any, batch: Batch, key: Key) -> dict[str, Array]:
@@ -42,14 +44,19 @@ def control_views(mdp: MDP, plan: Callable[[Any], tuple[Array, Array]], num_epis
     def render(state: Any, batch: Batch, key: Key) -> dict[str, Array]:
         return policy_pictures(mdp, *plan(state), key)
 
-    return {"evaluate": evaluate, "render": render}
+    def export(state: Any, batch: Batch) -> Programs:
+        v, policy = plan(state)
+        s = jnp.zeros(1, jnp.int32)
+        return {"act": (lambda s: policy[s].argmax(), s), "value": (lambda s: v[s], s)}
+
+    return {"evaluate": evaluate, "render": render, "export": export}
 
 
 def prediction_views(mdp: MDP, policy: Array, discount: float) -> Views:
     """Compare values learned of a policy [S, A] with its true ones; the state has them as `v` [S].
 
     Returns:
-        `evaluate`: the absolute error of each state that is not terminal; `render`.
+        `evaluate`: the absolute error of each state that is not terminal; `render`; `export`: s -> v(s).
     """
     truth = policy_value(mdp, discount, policy)
     alive = jnp.flatnonzero(~mdp.terminal)
@@ -61,7 +68,10 @@ def prediction_views(mdp: MDP, policy: Array, discount: float) -> Views:
     def render(state: Any, batch: Batch, key: Key) -> dict[str, Array]:
         return {"values": grid_picture(mdp, state.v), "true_values": grid_picture(mdp, truth)}
 
-    return {"evaluate": evaluate, "render": render}
+    def export(state: Any, batch: Batch) -> Programs:
+        return {"value": (lambda s: state.v[s], jnp.zeros(1, jnp.int32))}
+
+    return {"evaluate": evaluate, "render": render, "export": export}
 
 
 def policy_pictures(mdp: MDP, v: Array, policy: Array, key: Key, num_episodes: int = 100) -> dict[str, Array]:
