@@ -168,6 +168,20 @@ def test_a_platform_that_is_not_here_is_one_line(tmp_path):
     assert not (tmp_path / "w").exists()
 
 
+def test_a_list_that_nobody_reads_on_ends_quietly():
+    listing = subprocess.Popen(
+        [sys.executable, "-u", "-m", "jaxdl", "list", str(CONFIGS)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    listing.stdout.readline()
+    listing.stdout.close()
+    assert listing.stderr.read() == ""
+    listing.stderr.close()
+    assert listing.wait() in (0, 1)  # 0, if all of it was in the pipe by then
+
+
 def test_listing_configs_does_not_import_jax():
     code = (
         "import sys; from jaxdl import cli; "

@@ -172,8 +172,8 @@ def js_divergence(logits_p: Array, logits_q: Array, *, base: float = math.e) -> 
     check_rank(1, logits_p=logits_p, logits_q=logits_q)
     check_same_shape(logits_p=logits_p, logits_q=logits_q)
     p, q = jax.nn.softmax(logits_p), jax.nn.softmax(logits_q)
-    m = 0.5 * (p + q)
-    return 0.5 * (rel_entr(p, m) + rel_entr(q, m)).sum() / math.log(base)
+    doubled = p + q  # 2m: half of the smallest numbers is zero
+    return 0.25 * (rel_entr(2 * p, doubled) + rel_entr(2 * q, doubled)).sum() / math.log(base)
 
 
 def f_divergence(probs_p: Array, probs_q: Array, generator: Callable[[Array], Array]) -> Array:

@@ -290,6 +290,7 @@ EXTREME = np.array([1e4, -1e4, 0.0, -np.inf])
         (kl_categorical, (EXTREME, EXTREME), 0),
         (kl_categorical, (EXTREME[:3], -EXTREME[:3]), 2e4),
         (js_divergence, (EXTREME, EXTREME), 0),
+        (js_divergence, (np.array([0.0, -87]), np.array([0.0, -1000])), 0),  # 1.6e-38, half of which is none
         (js_divergence, (EXTREME[:3], -EXTREME[:3]), np.log(2)),
         (js_divergence, (np.array([0, -np.inf, -np.inf]), np.array([-np.inf, 0, -np.inf])), np.log(2)),
         (kl_bernoulli, (EXTREME[:3], EXTREME[:3]), 0),
