@@ -313,7 +313,7 @@ def page(record: dict) -> str:
             *(
                 row.name,
                 reached(kept),
-                f"{'≥' if row.maximize else '≤'} {row.target:g}",
+                f"{'≥' if row.maximize else '≤'} {row.target:g}".replace("-", "−"),
                 row.reference or "–",
             ),
             *(
