@@ -14,7 +14,7 @@ from jaxdl import cli, config
 from jaxdl.data import Batches
 from jaxdl.train import Checkpoints, Experiment, compile_evaluate, compile_step, render_pictures
 from jaxdl.train.experiment import check_experiment, first_items, initial_state, load
-from jaxdl.train.pictures import save_picture
+from jaxdl.train.pictures import save_all
 
 FOLDER = Path(__file__).parent.parent / "configs"
 CONFIGS = sorted(FOLDER.glob("*.py"))
@@ -219,8 +219,7 @@ def test_it_evaluates_and_draws(name, tmp_path):
     assert np.isfinite(list(metrics.values())).all()
     pictures = render_pictures(experiment.learner, few, state, key)
     assert pictures
-    for picture_name, picture in pictures.items():
-        assert save_picture(tmp_path / picture_name, picture).stat().st_size > 0
+    assert all(path.stat().st_size > 0 for path in save_all(tmp_path, pictures))
 
 
 @every_config

@@ -115,7 +115,7 @@ def draw_given(
             x_drawn = to_image(flow.inverse_and_log_det(z, context)[0])
             columns.append(x_drawn if context is not None else jnp.split(x_drawn, 2, -1)[1])
         rows = jnp.stack(columns, 1).reshape(-1, *truth.shape[1:])
-        return {"condition, truth, samples": image_grid(rows, columns=2 + samples)}
+        return {"condition beside truth and samples": image_grid(rows, columns=2 + samples)}
 
     return draw
 
