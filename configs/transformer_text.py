@@ -5,7 +5,7 @@ Data: a text file; CPython's own documentation by default
 Command: jaxdl train configs/transformer_text.py
     jaxdl train configs/transformer_text.py --path tiny_shakespeare.txt
 Time: 5 min on 2 cores
-Expected: validation loss <= 1.9 nats a character on tiny Shakespeare
+Expected: validation loss <= 1.5 nats a character on CPython's documentation, <= 1.9 on tiny Shakespeare
 """
 
 from functools import partial
