@@ -33,9 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(error, 128 + error.signum, options)
     except RunError as error:
         return _fail(error, 1, options)
-    except (
-        BrokenPipeError
-    ):  # `jaxdl list | head`: nobody reads on, and what is left must not be written at exit
+    except BrokenPipeError:  # `jaxdl list | head`: what is left must not be written at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
