@@ -5,7 +5,8 @@
 speed: environment steps per CPU-second on one core on CartPole, both sides with the same hyper-parameters
     (nets, batches, gradient steps, environments): PPO with those of rl-baselines3-zoo, DQN with the defaults
     of stable-baselines3. The sides run in turns.
-seeds: wall time of 16 seeds under `jax.vmap` over that of one, on all cores.
+seeds: wall time of 16 seeds under `jax.vmap` over that of one; their keys laid over all devices, which
+    XLA_FLAGS=--xla_force_host_platform_device_count=2 makes of two cores.
 start: wall seconds from the command `jaxdl train configs/ppo_cartpole.py` to the first evaluation of 475,
     import and start-up included; first with an empty compilation cache, then with a warm one.
 """
@@ -22,10 +23,11 @@ from importlib import metadata
 from pathlib import Path
 
 import jax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxdl import optim
 from jaxdl.nets.policy import ActionValues, CategoricalPolicy, StateValue
-from jaxdl.rl import Schedule, dqn, from_gymnax, ppo
+from jaxdl.rl import Schedule, actor_critic, dqn, from_gymnax, ppo
 from jaxdl.train import Options
 
 ROOT = Path(__file__).parents[1]
@@ -46,14 +48,22 @@ def dqn_learner():
     return dqn(from_gymnax("CartPole-v1"), ActionValues(2, (64, 64)), optimizer, **keywords, options=clip), 4
 
 
+def a2c_learner():
+    nets = CategoricalPolicy(2, (64, 64)), StateValue((64, 64))
+    return actor_critic(from_gymnax("CartPole-v1"), *nets, optim.rmsprop(7e-4), num_envs=8, num_steps=5), 40
+
+
 def compiled(learner, calls, num_seeds=0):
     """A state, and `calls` steps as one program: of one run, or of several seeds at once."""
     key, step = jax.random.key(0), lambda state: learner.step(state, None)[0]
     if num_seeds:
-        key, step = jax.random.split(key, num_seeds), jax.vmap(step)
+        over = NamedSharding(Mesh(jax.devices(), "seeds"), PartitionSpec("seeds"))
+        key, step = jax.device_put(jax.random.split(key, num_seeds), over), jax.vmap(step)
     init = jax.vmap(lambda key: learner.init(key, None)) if num_seeds else lambda key: learner.init(key, None)
     run = jax.jit(lambda state: jax.lax.fori_loop(0, calls, lambda _, s: step(s), state), donate_argnums=0)
-    return jax.block_until_ready(run(jax.jit(init)(key))), run
+    return jax.block_until_ready(
+        run(run(jax.jit(init)(key)))
+    ), run  # twice: the layout of a result may differ
 
 
 def jaxdl_side(make, env_steps):
@@ -112,8 +122,14 @@ def speed(repeats):
 
 
 def seeds(repeats):
-    print("wall time of 16 seeds at once over that of one, median (lowest to highest)")
-    for name, make, calls in (("PPO", ppo_learner, 20), ("DQN", dqn_learner, 10)):
+    print(
+        f"wall time of 16 seeds at once over that of one, {jax.device_count()} devices, median (low to high)"
+    )
+    for name, make, calls in (
+        ("PPO", ppo_learner, 20),
+        ("DQN", dqn_learner, 10),
+        ("A2C", a2c_learner, 200),
+    ):
         learner, _ = make()
         (one, run), (many, run_many) = compiled(learner, calls), compiled(learner, calls, 16)
         ratios = []
