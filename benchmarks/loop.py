@@ -24,6 +24,7 @@ from jaxdl.learners import classifier
 from jaxdl.nets.mlp import MLP
 from jaxdl.train import Experiment, compile_step, fit, initial_state
 from jaxdl.train.experiment import load
+from jaxdl.train.fit import STEPS_PER_CALL
 
 
 def experiment_of(steps: int, evaluates: bool) -> Experiment:
@@ -55,9 +56,9 @@ def main() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
     whole = experiment_of(options.steps, evaluates=False)
-    k = whole.steps_per_call
+    k = STEPS_PER_CALL
     run = compile_step(whole.learner.step, steps_per_call=k, load=partial(load, whole))
-    items = list(whole.train.stream(0, options.steps, k))
+    items = list(whole.train.stream(0, options.steps, lambda: k))
 
     def alone(items: list[Any]) -> float:
         state = jax.block_until_ready(initial_state(whole))

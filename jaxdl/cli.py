@@ -289,7 +289,7 @@ def make_parser(
         "--steps-per-call",
         type=one_or_more,
         metavar="K",
-        help="steps of one dispatch; the config's by default",
+        help="steps of one dispatch; the config's, or as many as take a second, by default",
     )
     made.add_argument(
         "--patience", type=one_or_more, metavar="N", help="stop after N evaluations without a better one"

@@ -93,7 +93,7 @@ def tiny(name):
         traces.append(1)
         return experiment.learner.step(state, batch, axis_name=axis_name)
 
-    k = min(experiment.steps_per_call, 2)
+    k = min(experiment.steps_per_call or 2, 2)
     compiled = compile_step(step, steps_per_call=k, load=partial(load, experiment))
 
     def run(state, items):

@@ -110,12 +110,19 @@ class Batches:
         return self._items(visits, on_device=self.on_device)
 
     def stream(
-        self, start: int, stop: int, steps_per_call: int, part: tuple[int, int] = (0, 1)
+        self, start: int, stop: int, pace: Callable[[], int], part: tuple[int, int] = (0, 1)
     ) -> Iterator[Any]:
-        """Yield the items of one call after the other; a random-access source is read ahead by threads."""
-        calls = [(step, min(steps_per_call, stop - step)) for step in range(start, stop, steps_per_call)]
+        """Yield the items of one call after the other; a random-access source is read ahead by threads.
+
+        Args:
+            start: the first step.
+            stop: the step before which to stop.
+            pace: () -> k, steps of a call, asked before each.
+            part: (i, n) picks the i-th of n equal parts of each batch.
+        """
         if not self._streams:
-            yield from (self.items(step, num_steps, part) for step, num_steps in calls)
+            for first, last in calls(start, stop, pace):
+                yield self.items(first, last - first, part)
             return
         import grain
 
@@ -124,8 +131,9 @@ class Batches:
             .map(lambda step: self._items(self._visits(step, part)))
             .to_iter_dataset(grain.ReadOptions(num_threads=8, prefetch_buffer_size=32))
         )
-        for _, num_steps in calls:
-            yield jax.tree.map(lambda *leaves: np.stack(leaves), *(next(batches) for _ in range(num_steps)))
+        for first, last in calls(start, stop, pace):
+            chosen = [next(batches) for _ in range(first, last)]
+            yield jax.tree.map(lambda *leaves: np.stack(leaves), *chosen)
 
     def once(self) -> Iterator[tuple[Any, np.ndarray]]:
         """Yield (items [B, ...], mask [B]) in order, every example once; the last batch is padded, mask 0."""
@@ -196,6 +204,15 @@ class Batches:
             chosen = epochs == epoch
             index[chosen] = _permutation(self.seed, int(epoch), len(self))[positions[chosen]]
         return index
+
+
+def calls(start: int, stop: int, pace: Callable[[], int]) -> Iterator[tuple[int, int]]:
+    """Cut the steps from start to stop into calls (first, last + 1) that end at the multiples of k."""
+    while start < stop:
+        k = pace()
+        end = min(start - start % k + k, stop)
+        yield start, end
+        start = end
 
 
 def _check_arrays(source: Any) -> None:

@@ -31,7 +31,8 @@ class Experiment:
         monitor: the validation metric that tells which state is best.
         maximize: whether more of it is better.
         eval_every: steps from one evaluation and checkpoint to the next; a tenth of the run by default.
-        steps_per_call: steps that one dispatch runs; many make small models faster.
+        steps_per_call: steps that one dispatch runs; many make small models faster. By default 16, or as many
+            fewer as take a second.
         seed: of the initial params and of the run's randomness.
     """
 
@@ -43,7 +44,7 @@ class Experiment:
     monitor: str = "loss"
     maximize: bool = False
     eval_every: int | None = None
-    steps_per_call: int = 16
+    steps_per_call: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdl.data.pipeline import calls
 from jaxdl.errors import InputError, Interrupted, RunError
 from jaxdl.train.checkpoint import Checkpoints, fit_params, latest_good
 from jaxdl.train.compile import Layout, Strategy, check_divides, compile_step, layout
@@ -24,6 +25,8 @@ from jaxdl.train.pictures import save_all, save_curves
 from jaxdl.train.signals import caught_signals
 from jaxdl.train.step import leaf_names
 from jaxdl.train.workdir import open_workdir
+
+STEPS_PER_CALL = 16  # unless a call of so many would take more than a second
 
 
 class Result(NamedTuple):
@@ -58,7 +61,8 @@ def fit(
         config: names and arguments that tie the workdir to the experiment.
         strategy: jit, pmap or shard.
         shard_params: under shard, split params over the devices instead of replicating them.
-        steps_per_call: k, by default the experiment's.
+        steps_per_call: k, by default the experiment's. Where that leaves it open, it is 16, or 8, 4 or 2 if
+            a call of 16 takes more than a second; what is computed, and when it is evaluated, stays the same.
         patience: stop after so many evaluations without a better monitored metric, and go back to the best.
         params: of another run, as `load_part` reads them, to start from instead of random ones.
         quiet: print nothing.
@@ -71,7 +75,8 @@ def fit(
         RunError: if the loss or gradient is no longer finite.
         Interrupted: after SIGTERM or Ctrl-C, the state saved.
     """
-    k = experiment.steps_per_call if steps_per_call is None else steps_per_call
+    fixed = experiment.steps_per_call if steps_per_call is None else steps_per_call
+    k = grid = STEPS_PER_CALL if fixed is None else fixed
     tie = config or {}
     folder = None if workdir is None else Path(workdir)
     kept = folder and folder / "checkpoints"
@@ -98,19 +103,24 @@ def fit(
         resident = None if experiment.train is None else place.resident(experiment.train.resident)
         every = experiment.eval_every or math.ceil(experiment.steps / 10)
         start, begin = step, time.monotonic()
-        for num_steps, items in _calls(experiment, start, k):
+        for num_steps, items in _calls(experiment, start, lambda: k):  # noqa: B023 (asked before each call)
             if _out_of_patience(log.rows, experiment, patience):
                 break
             called = time.monotonic()
             state, metrics = run(state, items, resident)
             if step == start:
-                progress.compiled(step + num_steps, time.monotonic() - called)
-            before, step = step, step + num_steps
-            due = step // every > before // every or step == experiment.steps
+                compiled = time.monotonic()
+                progress.compiled(step + num_steps, compiled - called)
+                if fixed is None and jax.process_count() == 1:
+                    jax.block_until_ready(metrics)
+                    k = steps_in_a_second(k, time.monotonic() - compiled)
+            step += num_steps
+            before, now = (step - num_steps) // grid * grid, step // grid * grid  # whatever k is
+            due = now // every > before // every or step == experiment.steps
             caught = signal()
             try:
                 progress.update(step, meter.push(step, metrics))
-                if due or caught or step // (every / 10) > before // (every / 10):
+                if due or caught or now // (every / 10) > before // (every / 10):
                     log.write(step, "train", meter.mean())
             except RunError as error:
                 checkpoints.wait()
@@ -169,16 +179,25 @@ def _start(experiment: Experiment, shardings: Any, params: Any) -> Any:
     return state.replace(params=params, ema_params=averaged)
 
 
-def _calls(experiment: Experiment, start: int, k: int) -> Iterator[tuple[int, Any]]:
+def steps_in_a_second(k: int, seconds: float) -> int:
+    """Return the power of two, of 2 to k, whose steps take a second, where k take so many.
+
+    The loop over 2 steps is the program of that over k; a single step is another one, and rounds otherwise.
+    """
+    return k if seconds <= 1 else 2 ** max(1, int(math.log2(k / seconds)))
+
+
+def _calls(experiment: Experiment, start: int, pace: Callable[[], int]) -> Iterator[tuple[int, Any]]:
     """Yield (number of steps, what they are fed) of each call; without data, the numbers of its steps."""
     if experiment.train is not None:
         stream = experiment.train.stream(
-            start, experiment.steps, k, (jax.process_index(), jax.process_count())
+            start, experiment.steps, pace, (jax.process_index(), jax.process_count())
         )
     else:
-        stream = (np.arange(at, min(at + k, experiment.steps)) for at in range(start, experiment.steps, k))
+        stream = (np.arange(*ends) for ends in calls(start, experiment.steps, pace))
     for items in stream:
-        yield len(jax.tree.leaves(items)[0]), items if k > 1 else jax.tree.map(lambda leaf: leaf[0], items)
+        many = pace() > 1
+        yield len(jax.tree.leaves(items)[0]), items if many else jax.tree.map(lambda leaf: leaf[0], items)
 
 
 def _validation(experiment: Experiment, place: Layout) -> Any:

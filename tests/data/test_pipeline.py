@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxdl.data import Batches
+from jaxdl.data.pipeline import calls
 
 SOURCE = {"x": np.arange(10, dtype=np.uint8), "y": np.arange(10, dtype=np.float32).reshape(10, 1) / 10}
 
@@ -73,10 +74,18 @@ def test_items_loaded_in_the_step_are_the_batches(gather):
 @pytest.mark.parametrize(("start", "stop"), [(0, 7), (4, 6), (2, 2)], ids=str)
 def test_the_stream_is_the_items_call_by_call(source, start, stop):
     data = Batches(source, 4, seed=1)
-    calls = list(data.stream(start, stop, 3))
-    assert [len(call["visit"]) for call in calls] == [min(3, stop - at) for at in range(start, stop, 3)]
-    for index, call in enumerate(calls):
-        assert_equal(call, data.items(start + 3 * index, len(call["visit"])))
+    at = start
+    for call in data.stream(start, stop, lambda: 3):
+        num_steps = len(call["visit"])
+        assert at + num_steps == min(at // 3 * 3 + 3, stop)  # wherever it starts, it ends on multiples
+        assert_equal(call, data.items(at, num_steps))
+        at += num_steps
+    assert at == stop
+
+
+def test_calls_follow_the_pace_of_the_moment():
+    pace = iter([16, 4, 4, 2])
+    assert list(calls(3, 26, lambda: next(pace))) == [(3, 16), (16, 20), (20, 24), (24, 26)]
 
 
 def test_records_give_the_batches_of_the_arrays():

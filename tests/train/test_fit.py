@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 import threading
 
 import jax
@@ -14,6 +15,7 @@ from jaxdl import optim
 from jaxdl.data import Batches
 from jaxdl.errors import InputError, Interrupted, RunError
 from jaxdl.train import Experiment, Options, Player, fit, gradient_learner, load_part
+from jaxdl.train.fit import steps_in_a_second
 from jaxdl.types import Learner
 
 RNG = np.random.default_rng(0)
@@ -201,6 +203,25 @@ def test_steps_in_a_call_do_not_change_where_a_run_ends(uninterrupted):
     result = fit(experiment_of(), steps_per_call=1, quiet=True)
     for a, b in zip(leaves(result.state), leaves(uninterrupted[0].state), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_fewer_steps_in_a_call_change_nothing_of_the_run(monkeypatch):
+    experiment = experiment_of(steps=70, steps_per_call=None, eval_every=20)
+    expected = fit(experiment, quiet=True)
+    monkeypatch.setattr(sys.modules["jaxdl.train.fit"], "steps_in_a_second", lambda k, seconds: 2)
+    slow = fit(experiment, quiet=True)
+    assert_identical(slow.state, expected.state)
+    assert [row for row in slow.rows if row["split"] != "train"] == [
+        row for row in expected.rows if row["split"] != "train"
+    ]
+    assert [row["step"] for row in slow.rows if row["split"] == "validation"] == [32, 48, 64, 70]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "steps"), [(0.0, 16), (1.0, 16), (1.1, 8), (2.0, 8), (3.0, 4), (8.0, 2), (1e4, 2)]
+)
+def test_a_call_takes_no_more_than_a_second_where_two_steps_do_not(seconds, steps):
+    assert steps_in_a_second(16, seconds) == steps
 
 
 @pytest.mark.parametrize("strategy", ["pmap", "shard"])
