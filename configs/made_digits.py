@@ -25,10 +25,11 @@ from jaxdl.train import Experiment, Options
 TINY = {"hidden": (64,), "num_masks": 2, "batch_size": 32, "learning_rate": 1e-2, "epochs": 4}
 
 
-def several_degrees(num: int, num_inputs: int, hidden: tuple[int, ...], seed: int) -> Degrees:
-    """Draw degrees of several masks and orders, the first in the natural order: that of samples."""
+def several_degrees(num: int, num_inputs: int, hidden: tuple[int, ...], seed: int, shuffle: bool) -> Degrees:
+    """Draw degrees of several masks, and orders if asked; the first has the natural order: that of samples."""
     keys = jax.random.split(jax.random.key(seed), num - 1)
-    degrees = [even_degrees(num_inputs, hidden), *(random_degrees(key, num_inputs, hidden) for key in keys)]
+    drawn = [random_degrees(key, num_inputs, hidden, shuffle=shuffle) for key in keys]
+    degrees = [even_degrees(num_inputs, hidden), *drawn]
     return jax.tree.map(lambda *layers: jnp.stack(layers), *degrees)
 
 
@@ -38,6 +39,7 @@ def made_digits(
     model: Literal["made", "fvsbn"] = "made",
     hidden: tuple[int, ...] = (500,),
     num_masks: int = 1,
+    natural_order: bool = False,
     weight_decay: float = 0.3,
     learning_rate: float = 3e-3,
     batch_size: int = 128,
@@ -52,7 +54,8 @@ def made_digits(
         binarization: of pixels: at 1/2, or at random: once, or anew on each visit.
         model: MADE, or the fully visible sigmoid belief net, which is one without hidden layers.
         hidden: widths of the hidden layers.
-        num_masks: masks and orders that are trained; their probabilities are averaged in evaluation.
+        num_masks: masks that are trained; their probabilities are averaged in evaluation.
+        natural_order: whether all masks keep the order of the pixels, or each draws its own.
         weight_decay: of AdamW, on the matrices.
         learning_rate: of AdamW, at its peak; it falls along a cosine.
         batch_size: examples in a step.
@@ -70,7 +73,7 @@ def made_digits(
         optim.adamw(
             optim.warmup_cosine(learning_rate, steps), weight_decay=weight_decay, mask=optim.matrices
         ),
-        degrees=several_degrees(num_masks, train.example["image"].size, hidden, seed),
+        degrees=several_degrees(num_masks, train.example["image"].size, hidden, seed, not natural_order),
         options=options,
     )
     return Experiment(learner, steps, train, validation, test, monitor="nll", seed=seed)
