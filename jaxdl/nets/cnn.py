@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxdl.nets.layers import Conv
+from jaxdl.nets.layers import Conv, Dense
 from jaxdl.ops.pooling import max_pool
 from jaxdl.types import Array
 
@@ -34,6 +34,6 @@ class CNN(nn.Module):
             x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.9)(x))
             if min(x.shape[1:3]) > 4:
                 x = max_pool(x)
-        x = nn.relu(nn.Dense(self.hidden)(x.reshape(len(x), -1)))
+        x = nn.relu(Dense(self.hidden)(x.reshape(len(x), -1)))
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        return nn.Dense(self.num_classes, dtype=jnp.float32)(x)
+        return Dense(self.num_classes, dtype=jnp.float32)(x)

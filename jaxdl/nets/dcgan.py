@@ -10,7 +10,7 @@ from jaxdl.nets import layers
 from jaxdl.types import Array
 
 # All weights start from a normal of standard deviation 0.02, as the paper says.
-Dense = partial(nn.Dense, kernel_init=nn.initializers.normal(0.02))
+Dense = partial(layers.Dense, kernel_init=nn.initializers.normal(0.02))
 Conv = partial(layers.Conv, kernel_init=nn.initializers.normal(0.02))
 ConvTranspose = partial(layers.ConvTranspose, kernel_init=nn.initializers.normal(0.02))
 

@@ -5,7 +5,7 @@ import math
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxdl.nets.layers import Conv
+from jaxdl.nets.layers import Conv, Dense
 from jaxdl.types import Array
 
 
@@ -32,8 +32,8 @@ class DeepNADE(nn.Module):
         """Map x [B, ...] and a mask of the same shape, 1 = seen, to [B, ..., P]."""
         h = beside_mask(x.reshape(len(x), -1), mask.reshape(len(x), -1))
         for width in self.hidden:
-            h = nn.relu(nn.Dense(width)(h))
-        y = nn.Dense(math.prod(x.shape[1:]) * self.num_outputs, dtype=jnp.float32)(h)
+            h = nn.relu(Dense(width)(h))
+        y = Dense(math.prod(x.shape[1:]) * self.num_outputs, dtype=jnp.float32)(h)
         return y.reshape(*x.shape, self.num_outputs)
 
 

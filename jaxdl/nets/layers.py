@@ -7,8 +7,10 @@ from typing import Any
 from flax import linen as nn
 
 from jaxdl.ops.convolution import conv_general_dilated, conv_transpose
+from jaxdl.ops.dense import dot_general
 from jaxdl.types import Array
 
+Dense = partial(nn.Dense, dot_general=dot_general)
 Conv = partial(nn.Conv, conv_general_dilated=conv_general_dilated)
 
 

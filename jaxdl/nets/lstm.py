@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxdl.nets.layers import flat
+from jaxdl.nets.layers import Dense, flat
 from jaxdl.ops.recurrent import lstm
 from jaxdl.types import Array, Key
 
@@ -45,7 +45,7 @@ class LSTM(nn.Module):
         x = embed(tokens)
         for layer in range(self.num_layers):
             bias_init = partial(open_gates, self.forget_bias)
-            project = nn.Dense(4 * width, bias_init=bias_init, name=f"inputs_{layer}")
+            project = Dense(4 * width, bias_init=bias_init, name=f"inputs_{layer}")
             if layer == 0 and self.vocab_size <= tokens.size:
                 z = project(embed.embedding)[tokens.T]  # the same, but each token of the vocabulary only once
             else:

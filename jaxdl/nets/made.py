@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
 
+from jaxdl.nets.layers import Dense
 from jaxdl.ops.encoding import fourier_features
 from jaxdl.types import Array, Key
 
@@ -98,12 +99,12 @@ class MADE(nn.Module):
         h, seen = fourier_features(flat, self.octaves), jnp.tile(first, 1 + 2 * self.octaves)
         for width, degree in zip(self.hidden, inner, strict=True):
             h = MaskedDense(width)(h, seen[:, None] <= degree[None])
-            h = nn.relu(h if context is None else h + nn.Dense(width, use_bias=False)(context))
+            h = nn.relu(h if context is None else h + Dense(width, use_bias=False)(context))
             seen = degree
         if self.direct:
             h, seen = jnp.concatenate([h, flat], -1), jnp.concatenate([seen, first])
         last = jnp.repeat(first, self.num_outputs)
         y = MaskedDense(len(last), self.final_init, jnp.float32)(h, seen[:, None] < last[None])
         if context is not None:
-            y += nn.Dense(len(last), use_bias=False, kernel_init=self.final_init, dtype=jnp.float32)(context)
+            y += Dense(len(last), use_bias=False, kernel_init=self.final_init, dtype=jnp.float32)(context)
         return y.reshape(*x.shape, self.num_outputs)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxdl.nets.layers import Dense
 from jaxdl.types import Array
 
 
@@ -30,7 +31,7 @@ class MLP(nn.Module):
         """Map [B, ...] to [B, features], or to [B]."""
         x = x.reshape(len(x), -1)
         for width in self.hidden:
-            x = self.act(nn.Dense(width)(x))
+            x = self.act(Dense(width)(x))
             x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        x = nn.Dense(self.features or 1, dtype=jnp.float32)(x)
+        x = Dense(self.features or 1, dtype=jnp.float32)(x)
         return x[:, 0] if self.features is None else x

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from jaxdl.nets.layers import Conv
+from jaxdl.nets.layers import Conv, Dense
 from jaxdl.nets.made import MaskedDense
 from jaxdl.types import Array
 
@@ -122,7 +122,7 @@ class PixelCNN(nn.Module):
         colors = colors_of(x, self.features)
         h = MaskedConv(2 * self.features, self.size, colors, own=False)(2 * x - 1)
         if context is not None:
-            h += nn.Dense(h.shape[-1], use_bias=False)(context)[:, None, None]
+            h += Dense(h.shape[-1], use_bias=False)(context)[:, None, None]
         for _ in range(self.layers):
             y = ColorDense(self.features, colors)(nn.relu(h))
             y = MaskedConv(self.features, 3, colors)(nn.relu(y))
@@ -150,7 +150,7 @@ class GatedLayer(nn.Module):
         y_v = upper_conv(width, self.size)(v)
         y_h = MaskedConv(width, self.size, self.colors, above=False)(h) + ColorDense(width)(y_v)
         if context is not None:
-            y_v, y_h = (y + nn.Dense(width, use_bias=False)(context)[:, None, None] for y in (y_v, y_h))
+            y_v, y_h = (y + Dense(width, use_bias=False)(context)[:, None, None] for y in (y_v, y_h))
         return gate(y_v), h + ColorDense(self.features, self.colors)(gate(y_h))
 
 

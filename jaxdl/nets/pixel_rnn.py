@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxdl.nets.layers import Dense
 from jaxdl.nets.pixel_cnn import ColorDense, MaskedConv, Readout, colors_of, down
 from jaxdl.types import Array
 
@@ -27,7 +28,7 @@ class LineCell(nn.Module):
         h, c = carry
         padded = jnp.pad(h, ((0, 0), (1, 1), (0, 0)))
         seen = jnp.concatenate([padded[:, 1 + at : 1 + at + h.shape[1]] for at in self.neighbours], -1)
-        gates = inputs + nn.Dense(inputs.shape[-1], use_bias=False)(seen)
+        gates = inputs + Dense(inputs.shape[-1], use_bias=False)(seen)
         o, f, i, g = jnp.split(gates, 4, -1)
         c = nn.sigmoid(f) * c + nn.sigmoid(i) * jnp.tanh(g)
         h = nn.sigmoid(o) * jnp.tanh(c)
@@ -117,7 +118,7 @@ class PixelRNN(nn.Module):
         x = jnp.pad(2 * x - 1, ((0, 0), (0, 0), (0, 1), (0, 0)))
         h = MaskedConv(2 * self.features, self.size, colors, own=False)(x)
         if context is not None:
-            h += nn.Dense(h.shape[-1], use_bias=False)(context)[:, None, None]
+            h += Dense(h.shape[-1], use_bias=False)(context)[:, None, None]
         for _ in range(self.layers):
             h += ColorDense(2 * self.features, colors)(self.lstm(self.features, colors)(h))
         return Readout(self.num_outputs, 2 * self.features, colors)(h[:, :, :-1])

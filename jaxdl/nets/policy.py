@@ -11,6 +11,7 @@ from flax import linen as nn
 from flax.linen.initializers import constant
 from jax.custom_batching import sequential_vmap
 
+from jaxdl.nets.layers import Dense
 from jaxdl.ops.encoding import fourier_features
 from jaxdl.types import Array, Key
 
@@ -48,8 +49,8 @@ class Torso(nn.Module):
         """Map [B, ...] to [B, features]."""
         x = x.reshape(len(x), -1)
         for width in self.hidden:
-            x = self.act(nn.Dense(width, kernel_init=orthogonal(math.sqrt(2)))(x))
-        return nn.Dense(self.features, kernel_init=orthogonal(self.scale), dtype=jnp.float32)(x)
+            x = self.act(Dense(width, kernel_init=orthogonal(math.sqrt(2)))(x))
+        return Dense(self.features, kernel_init=orthogonal(self.scale), dtype=jnp.float32)(x)
 
 
 class CategoricalPolicy(nn.Module):

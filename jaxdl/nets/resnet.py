@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxdl.nets.layers import Conv
+from jaxdl.nets.layers import Conv, Dense
 from jaxdl.types import Array
 
 ModuleDef = Any
@@ -78,7 +78,7 @@ class ResNet(nn.Module):
         ]
         for index, (width, stride) in enumerate(sizes):
             x = make(width, stride, norm, self.project, name=f"BasicBlock_{index}")(x)
-        return nn.Dense(self.num_classes, dtype=jnp.float32)(x.mean((1, 2)))
+        return Dense(self.num_classes, dtype=jnp.float32)(x.mean((1, 2)))
 
 
 ResNet18 = partial(ResNet, blocks=(2, 2, 2, 2), widths=(64, 128, 256, 512))

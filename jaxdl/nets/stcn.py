@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxdl.nets.causal_conv import delayed, empty_past
+from jaxdl.nets.layers import Dense
 from jaxdl.nets.vrnn import LatentPath, Normal, NormalHead, joined
 from jaxdl.nets.wavenet import GatedBlock, Pasts
 from jaxdl.types import Array
@@ -59,11 +60,11 @@ class STCN(nn.Module):
         if len(self.latent_dims) != len(self.dilations):
             counts = f"{len(self.latent_dims)} latent_dims and {len(self.dilations)} groups of dilations"
             raise ValueError(f"there are {counts}; give one of each for a layer")
-        self.inlet = nn.Dense(self.channels)
+        self.inlet = Dense(self.channels)
         self.layers = [[GatedBlock(self.channels, 2, gap) for gap in gaps] for gaps in self.dilations]
         self.priors = [NormalHead(num, self.width) for num in self.latent_dims]
         self.posteriors = [NormalHead(num, self.width) for num in self.latent_dims]
-        self.hidden, self.outlet = nn.Dense(self.width), nn.Dense(self.num_outputs, dtype=jnp.float32)
+        self.hidden, self.outlet = Dense(self.width), Dense(self.num_outputs, dtype=jnp.float32)
 
     def __call__(self, x: Array, context: Array | None, noise: Array) -> LatentPath:
         """Map x [B, T, D], context [B, T, C] and noise [B, T, latent_dim] to draws of the posterior."""

@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxdl.nets.layers import flat
+from jaxdl.nets.layers import Dense, flat
 from jaxdl.ops.attention import attention
 from jaxdl.types import Array
 
@@ -25,10 +25,10 @@ class Attention(nn.Module):
         """Map [B, T, D] to [B, T, D]."""
         init, width = nn.initializers.normal, x.shape[-1]
         # Dense and not DenseGeneral, whose bias has several axes: weight decay would take it for a matrix.
-        qkv = flat(nn.Dense(3 * width, kernel_init=init(0.02), name="qkv"), x)
+        qkv = flat(Dense(3 * width, kernel_init=init(0.02), name="qkv"), x)
         q, k, v = jnp.moveaxis(qkv.reshape(*x.shape[:2], 3, self.num_heads, -1), 2, 0)
         y = attention(q, k, v, causal=True).reshape(x.shape)
-        return flat(nn.Dense(width, kernel_init=init(self.out_std), name="out"), y)
+        return flat(Dense(width, kernel_init=init(self.out_std), name="out"), y)
 
 
 class Block(nn.Module):
@@ -44,8 +44,8 @@ class Block(nn.Module):
         init, width = nn.initializers.normal, x.shape[-1]
         drop = nn.Dropout(self.dropout, deterministic=not train)
         x = x + drop(Attention(self.num_heads, self.out_std)(nn.LayerNorm()(x)))
-        h = nn.gelu(flat(nn.Dense(4 * width, kernel_init=init(0.02)), nn.LayerNorm()(x)))
-        return x + drop(flat(nn.Dense(width, kernel_init=init(self.out_std)), h))
+        h = nn.gelu(flat(Dense(4 * width, kernel_init=init(0.02)), nn.LayerNorm()(x)))
+        return x + drop(flat(Dense(width, kernel_init=init(self.out_std)), h))
 
 
 class Transformer(nn.Module):

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxdl.nets.flows import Autoregressive, Bijector, Chain, Reverse, affine
+from jaxdl.nets.layers import Dense
 from jaxdl.types import Array
 
 
@@ -35,10 +36,10 @@ class Encoder(nn.Module):
         """Map [B, ...] to mean and log_std [B, latent_dim], and to h [B, features] where asked for."""
         h = given(x, context)
         for width in self.hidden:
-            h = nn.relu(nn.Dense(width)(h))
-        mean = nn.Dense(self.latent_dim, dtype=jnp.float32, name="mean")(h)
-        log_std = nn.Dense(self.latent_dim, dtype=jnp.float32, name="log_std")(h)
-        return (mean, log_std, nn.Dense(self.features)(h)) if self.features else (mean, log_std)
+            h = nn.relu(Dense(width)(h))
+        mean = Dense(self.latent_dim, dtype=jnp.float32, name="mean")(h)
+        log_std = Dense(self.latent_dim, dtype=jnp.float32, name="log_std")(h)
+        return (mean, log_std, Dense(self.features)(h)) if self.features else (mean, log_std)
 
 
 class BernoulliDecoder(nn.Module):
@@ -57,8 +58,8 @@ class BernoulliDecoder(nn.Module):
         """Map [B, latent_dim] to logits [B, *shape]."""
         h = given(z, context)
         for width in self.hidden:
-            h = nn.relu(nn.Dense(width)(h))
-        return nn.Dense(math.prod(self.shape), dtype=jnp.float32)(h).reshape(-1, *self.shape)
+            h = nn.relu(Dense(width)(h))
+        return Dense(math.prod(self.shape), dtype=jnp.float32)(h).reshape(-1, *self.shape)
 
 
 class GaussianDecoder(nn.Module):

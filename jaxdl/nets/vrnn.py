@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxdl.nets.causal_conv import delayed
+from jaxdl.nets.layers import Dense
 from jaxdl.types import Array
 
 
@@ -47,8 +48,8 @@ class NormalHead(nn.Module):
     @nn.compact
     def __call__(self, h: Array) -> Normal:
         """Map [..., D] to mean and log_std [..., num]."""
-        h = nn.relu(nn.Dense(self.width)(h))
-        return Normal(*jnp.split(nn.Dense(2 * self.num, dtype=jnp.float32)(h), 2, -1))
+        h = nn.relu(Dense(self.width)(h))
+        return Normal(*jnp.split(Dense(2 * self.num, dtype=jnp.float32)(h), 2, -1))
 
 
 class VRNN(nn.Module):
@@ -74,10 +75,10 @@ class VRNN(nn.Module):
 
     def setup(self) -> None:
         """Make the nets."""
-        self.x_features, self.z_features = nn.Dense(self.width), nn.Dense(self.width)
+        self.x_features, self.z_features = Dense(self.width), Dense(self.width)
         self.prior = NormalHead(self.latent_dim, self.width)
         self.posterior = NormalHead(self.latent_dim, self.width)
-        self.hidden, self.outlet = nn.Dense(self.width), nn.Dense(self.num_outputs, dtype=jnp.float32)
+        self.hidden, self.outlet = Dense(self.width), Dense(self.num_outputs, dtype=jnp.float32)
         self.recurrence = nn.GRUCell(self.width)
 
     def __call__(self, x: Array, context: Array | None, noise: Array) -> LatentPath:
@@ -128,6 +129,6 @@ class StyleEncoder(nn.Module):
     def __call__(self, x: Array, context: Array | None, mask: Array) -> Normal:
         """Map x [B, T, D], context [B, T, C] and mask [B, T] to mean and log_std [B, num]."""
         h = joined(x, context)
-        features = nn.relu(nn.Dense(self.width)(joined(h, delayed(h), delayed(delayed(h)))))
+        features = nn.relu(Dense(self.width)(joined(h, delayed(h), delayed(delayed(h)))))
         weight = mask / jnp.maximum(mask.sum(1, keepdims=True), 1)
         return NormalHead(self.num, self.width)((features * weight[..., None]).sum(1))

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxdl.nets.causal_conv import CausalConv, delayed, empty_past
+from jaxdl.nets.layers import Dense
 from jaxdl.types import Array
 
 Pasts = tuple[Array, ...]  # of each convolution, what it has still to see
@@ -31,10 +32,10 @@ class GatedBlock(nn.Module):
         """Map x [B, T, channels], its past and context [B, 1, C] to x, y and the past of what follows."""
         h, past = CausalConv(2 * self.channels, self.kernel_size, self.dilation)(x, past)
         if context is not None:
-            h += nn.Dense(2 * self.channels, use_bias=False)(context)
+            h += Dense(2 * self.channels, use_bias=False)(context)
         filtered, gate = jnp.split(h, 2, -1)
         y = nn.tanh(filtered) * nn.sigmoid(gate)
-        return x + nn.Dense(self.channels)(y), y, past
+        return x + Dense(self.channels)(y), y, past
 
 
 class WaveNet(nn.Module):
@@ -60,12 +61,12 @@ class WaveNet(nn.Module):
 
     def setup(self) -> None:
         """Make the layers."""
-        self.inlet = nn.Dense(self.channels)
+        self.inlet = Dense(self.channels)
         sizes = self.channels, self.kernel_size
         self.blocks = [GatedBlock(*sizes, dilation) for dilation in self.dilations]
-        self.sides = [nn.Dense(self.skip) for _ in self.dilations]
-        self.hidden = nn.Dense(self.skip)
-        self.outlet = nn.Dense(self.num_outputs, dtype=jnp.float32)
+        self.sides = [Dense(self.skip) for _ in self.dilations]
+        self.hidden = Dense(self.skip)
+        self.outlet = Dense(self.num_outputs, dtype=jnp.float32)
 
     def pasts(self, num: int) -> Pasts:
         """Return what is before waveforms, as `step` starts from it."""

@@ -8,6 +8,7 @@ from flax import linen as nn
 
 from jaxdl.nets.flows.bijector import Bijector, Chain
 from jaxdl.nets.flows.coupling import beside
+from jaxdl.nets.layers import Dense
 from jaxdl.ops.encoding import fourier_features
 from jaxdl.types import Array
 
@@ -30,8 +31,8 @@ class VectorField(nn.Module):
         """Map [B, D], a time and context [B, C] to [B, D]."""
         time, h = jnp.full((len(z), 1), t, z.dtype), beside(fourier_features(z, self.octaves), context)
         for width in self.hidden:
-            h = nn.tanh(nn.Dense(width)(jnp.concatenate([h, time], -1)))
-        return nn.Dense(z.shape[-1], kernel_init=nn.initializers.zeros, dtype=jnp.float32)(h)
+            h = nn.tanh(Dense(width)(jnp.concatenate([h, time], -1)))
+        return Dense(z.shape[-1], kernel_init=nn.initializers.zeros, dtype=jnp.float32)(h)
 
 
 class Continuous(Bijector):

@@ -9,7 +9,7 @@ from flax import linen as nn
 
 from jaxdl.nets.flows.bijector import Bijector
 from jaxdl.nets.flows.elementwise import Elementwise
-from jaxdl.nets.layers import Conv
+from jaxdl.nets.layers import Conv, Dense
 from jaxdl.ops.encoding import fourier_features
 from jaxdl.types import Array
 
@@ -30,8 +30,8 @@ class DenseConditioner(nn.Module):
         """Map [B, D] and context [B, C] to [B, features]."""
         h = beside(fourier_features(x, self.octaves), context)
         for width in self.hidden:
-            h = nn.relu(nn.Dense(width)(h))
-        return nn.Dense(features, kernel_init=nn.initializers.zeros, dtype=jnp.float32)(h)
+            h = nn.relu(Dense(width)(h))
+        return Dense(features, kernel_init=nn.initializers.zeros, dtype=jnp.float32)(h)
 
 
 class ConvConditioner(nn.Module):
