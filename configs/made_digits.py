@@ -26,7 +26,7 @@ TINY = {"hidden": (64,), "num_masks": 2, "batch_size": 32, "learning_rate": 1e-2
 
 
 def several_degrees(num: int, num_inputs: int, hidden: tuple[int, ...], seed: int, shuffle: bool) -> Degrees:
-    """Draw degrees of several masks, and orders if asked; the first has the natural order: that of samples."""
+    """Draw degrees of several masks, and orders if asked; the first in the natural order: that of samples."""
     keys = jax.random.split(jax.random.key(seed), num - 1)
     drawn = [random_degrees(key, num_inputs, hidden, shuffle=shuffle) for key in keys]
     degrees = [even_degrees(num_inputs, hidden), *drawn]

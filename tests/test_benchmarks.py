@@ -5,10 +5,14 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+import flows
+import feeding
 import speed
+import sweep
 from flops import model_flops
 
 A, B = jnp.ones((3, 5)), jnp.ones((5, 7))
@@ -85,3 +89,79 @@ def test_an_unknown_workload_is_named(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         speed.main()
     assert "there is no workload 'mlq'" in capsys.readouterr().err
+
+
+def test_the_command_beside_flowjax_runs_in_its_smallest_size(tmp_path, monkeypatch, capsys):
+    out = tmp_path / "table.md"
+    flags = "flows.py --small --alone --repeats 1 --seconds 0 --steps-per-call 2"
+    monkeypatch.setattr(sys, "argv", [*flags.split(), "--out", str(out)])
+    flows.main()
+    head, _, columns, _, *rows = out.read_text().splitlines()
+    conditioner = (1 + 1) * 64 + (64 + 1) * 64 + (64 + 1) * 2  # of one number, for a scale and a shift
+    assert head.endswith(f"params: jaxdl {8 * conditioner:,}; k = 2")
+    assert columns == "| realnvp | jaxdl | jaxdl, k steps a call | ratio | target |"
+    for row, unit in zip(rows, ("s", "CPU-second"), strict=True):
+        name, *rates, ratio, target = row.strip("| ").split(" | ")
+        assert (name, ratio, target) == (f"steps/{unit}", "–", "1.3")
+        assert all(float(rate) > 0 for rate in rates)
+    assert capsys.readouterr().out == out.read_text()
+
+
+def test_the_command_beside_tf_data_and_grain_runs_in_its_smallest_size(tmp_path, monkeypatch, capsys):
+    out = tmp_path / "table.md"
+    flags = "feeding.py --small --alone --repeats 1 --seconds 0 --steps-per-call 2"
+    monkeypatch.setattr(sys, "argv", [*flags.split(), "--out", str(out)])
+    feeding.main()
+    _, _, columns, _, *rows, target = out.read_text().splitlines()
+    assert columns == "| batches/s | numpy (min to max) | device (min to max) |"
+    for row, measured in zip(rows, [2, 2, 1, 1], strict=True):
+        values = [cell.split()[0] for cell in row.strip("| ").split(" | ")[1:]]
+        assert [value != "–" for value in values] == [measured == 2, True]
+        assert all(float(value.replace(",", "")) > 0 for value in values[2 - measured :])
+    assert target == "| target | 10,000 | |"
+    assert capsys.readouterr().out == out.read_text()
+
+
+def test_all_ways_to_feed_that_are_measured_deliver_the_same_batches():
+    images = np.random.default_rng(0).integers(0, 256, (12, 3, 3), dtype=np.uint8)
+    delivered = {}
+    for name, (start, deliver, each) in feeding.jaxdl_sides(images, 4, 2).items():
+        items = start()
+        batches = [deliver(next(items))["image"] for _ in range(4 // each)]
+        delivered[name] = np.stack(batches).reshape(4, 4, 3, 3)
+    first = delivered["jaxdl, host gather"]
+    assert first.dtype == np.float32
+    np.testing.assert_allclose(np.sort(first[:3], None), np.sort(images / np.float32(255), None), rtol=1e-6)
+    for other in delivered.values():
+        np.testing.assert_array_equal(other, first)
+
+
+@pytest.mark.parametrize(("script", "peer"), [(flows, "equinox"), (feeding, "tensorflow")])
+def test_a_peer_that_is_not_installed_is_named(script, peer, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [script.__name__, "--small"])
+    monkeypatch.setitem(sys.modules, peer, None)
+    with pytest.raises(SystemExit):
+        script.main()
+    assert f'there is no {peer}: pip install -e ".[bench]"' in capsys.readouterr().err
+
+
+def test_the_exponent_of_a_power_law_comes_from_the_larger_sizes():
+    sizes = (2, 4, 8, 16, 32, 64)
+    values = [9.0, 9.0, *(3 * size**1.5 for size in sizes[2:])]  # small ones cost what they cost
+    assert sweep.fit(sizes, values) == pytest.approx((np.log(3), 1.5))
+    assert sweep.fit((1, 2, 4), [7.0, 0.5, 0.25]) == pytest.approx((0.0, -1.0))
+
+
+def test_the_sweeps_run_in_their_smallest_size(tmp_path, monkeypatch, capsys):
+    flags = "sweep.py batch devices processes --small --repeats 1 --seconds 0 --picture-folder"
+    monkeypatch.setattr(sys, "argv", [*flags.split(), str(tmp_path)])
+    sweep.main()
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    batch, _, mlp, devices, _, jit, shard, pmap, _, _, processes = (line[2:-2].split(" | ") for line in lines)
+    assert batch[1:] == ["16", "32", "64", "exponent", "counted"] and mlp[-1] == "1.00"
+    assert devices[1:] == ["1", "2", "exponent", "counted"] and shard[-1] == pmap[-1] == "0.00"
+    assert [row[0] for row in (jit, shard, pmap, processes)] == ["jit", "shard", "pmap", "shard"]
+    assert jit[1].endswith("(1.00)") and processes[1].endswith("(1.00)")
+    times = [*mlp[1:4], jit[1], *shard[1:3], *pmap[1:3], *processes[1:]]
+    assert all(float(time.split()[0].replace(",", "")) > 0 for time in times)
+    assert 0 < (tmp_path / "cost.png").stat().st_size < 80_000
