@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-import flows
 import feeding
+import flows
 import speed
 import sweep
 from flops import model_flops
