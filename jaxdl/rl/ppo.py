@@ -141,7 +141,9 @@ def ppo(
             "kl": (jnp.expm1(log_ratio) - log_ratio).mean(),  # of the old policy from the new, ≥ 0
             "clipped": (jnp.abs(jnp.expm1(log_ratio)) > epsilon).mean(),
         }
-        total = clipped + value_weight * regression - entropy_weight * entropy
+        total = clipped + value_weight * regression
+        if entropy_weight:  # 0 times the gradient of the entropy takes as long as the gradient
+            total -= entropy_weight * entropy
         return total.mean(), (model_state, metrics)
 
     def learn(step: GradientStep, state: AgentState, key: Key) -> tuple[AgentState, Metrics]:
