@@ -113,7 +113,8 @@ def fit(
                 progress.compiled(step + num_steps, compiled - called)
                 if fixed is None and jax.process_count() == 1:
                     jax.block_until_ready(metrics)
-                    k = steps_in_a_second(k, time.monotonic() - compiled)
+                    waited = time.monotonic() - compiled  # for fewer than k where a run goes on
+                    k = steps_in_a_second(k, waited * k / num_steps)
             step += num_steps
             before, now = (step - num_steps) // grid * grid, step // grid * grid  # whatever k is
             due = now // every > before // every or step == experiment.steps
