@@ -3,21 +3,23 @@
 Paper: Kingma, Rezende, Mohamed & Welling, Semi-Supervised Learning with Deep Generative Models, 2014
 Data: scikit-learn's digits, 8x8, or an image set of TFDS, binarized, of which few have labels
 Command: jaxdl train configs/m2_digits.py
-    jaxdl train configs/m2_digits.py --dataset mnist --hidden 500 --latent-dim 50 --epochs 30
-Time: 1 min on 2 cores
-Expected: error <= 0.15 on the test digits with 100 labels
+    jaxdl train configs/m2_digits.py --dataset mnist --classifier cnn --shift 2 --latent-dim 50 --epochs 5
+Time: 1 min on 2 cores; MNIST 8 min
+Expected: error <= 0.15 on the test digits with 100 labels, <= 0.1 on MNIST's by the second command
 """
 
 from functools import partial
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import optim
-from jaxdl.data import Batches, ImageSet, images, preprocess, to_float
+from jaxdl.data import Batches, ImageSet, augment, images, preprocess, to_float
 from jaxdl.data import num_classes as count_classes
 from jaxdl.learners.m2 import m2
+from jaxdl.nets.cnn import CNN
 from jaxdl.nets.mlp import MLP
 from jaxdl.nets.vae import BernoulliDecoder, Encoder
 from jaxdl.train import Experiment, Options
@@ -31,12 +33,16 @@ def binary(key: Key, example: dict[str, Array]) -> dict[str, Array]:
     return {"x": preprocess.binarize(key, to_float(example["image"])), "label": example["label"]}
 
 
-def beside_labelled(key: Key, example: dict[str, Array], labelled: dict[str, Array]) -> dict[str, Array]:
-    """Put one of the labelled examples, at random, beside an example whose label is dropped."""
-    key_x, key_choice, key_labelled = jax.random.split(key, 3)
+def beside_labelled(
+    key: Key, example: dict[str, Array], labelled: dict[str, Array], shift: int
+) -> dict[str, Array]:
+    """Put one of the labelled examples, at random and shifted, beside an example whose label is dropped."""
+    key_x, key_choice, key_labelled, key_shift = jax.random.split(key, 4)
     chosen = jax.random.randint(key_choice, (), 0, len(labelled["label"]))
     one = jax.tree.map(lambda array: array[chosen], labelled)
-    return {"x": binary(key_x, example)["x"], "labelled": binary(key_labelled, one)}
+    moved = augment.random_crop(key_shift, to_float(one["image"]), padding=shift)
+    known = {"x": preprocess.binarize(key_labelled, moved), "label": one["label"]}
+    return {"x": binary(key_x, example)["x"], "labelled": known}
 
 
 def first_of_each_class(source: dict[str, np.ndarray], num: int, seed: int) -> dict[str, Array]:
@@ -54,6 +60,8 @@ def m2_digits(
     num_labels: int = 100,
     latent_dim: int = 16,
     hidden: tuple[int, ...] = (256,),
+    classifier: Literal["mlp", "cnn"] = "mlp",
+    shift: int = 0,
     alpha: float = 10.0,
     learning_rate: float = 1e-3,
     batch_size: int = 128,
@@ -67,7 +75,9 @@ def m2_digits(
         image_set: what it learns.
         num_labels: examples that keep their label, as many of each class as of another.
         latent_dim: dimensions of z.
-        hidden: widths of the hidden layers of encoder and classifier; the decoder's are the same in reverse.
+        hidden: widths of the hidden layers of encoder and mlp; the decoder's are the same in reverse.
+        classifier: the net of q(y|x): of dense layers, or convolutional with dropout.
+        shift: pixels by which labelled images are moved at most.
         alpha: weight of the classification of labelled examples.
         learning_rate: of Adam, at its peak; it falls along a cosine.
         batch_size: unlabelled examples in a step, and as many labelled ones.
@@ -78,13 +88,13 @@ def m2_digits(
     splits = images(image_set)
     classes = count_classes(splits.train)
     labelled = first_of_each_class(splits.train, num_labels, seed)
-    train = Batches(splits.train, batch_size, seed, partial(beside_labelled, labelled=labelled))
+    train = Batches(splits.train, batch_size, seed, partial(beside_labelled, labelled=labelled, shift=shift))
     validation, test = (Batches(split, batch_size, seed, binary) for split in splits[1:])
     steps = epochs * len(train) // batch_size
     learner = m2(
         Encoder(latent_dim, hidden),
         BernoulliDecoder(train.example["image"].shape, hidden[::-1]),
-        MLP(classes, hidden),
+        MLP(classes, hidden) if classifier == "mlp" else CNN(classes, norm=False),
         optim.adam(optim.warmup_cosine(learning_rate, steps)),
         num_classes=classes,
         labelled_share=num_labels / len(train),

@@ -3,7 +3,7 @@
 import ast
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import jax
 import jax.numpy as jnp
@@ -220,6 +220,15 @@ def test_it_evaluates_and_draws(name, tmp_path):
     pictures = render_pictures(experiment.learner, few, state, key)
     assert pictures
     assert all(path.stat().st_size > 0 for path in save_all(tmp_path, pictures))
+
+
+@every_config
+def test_every_choice_of_an_option_fits(name):
+    function = config.load(FOLDER / f"{name}.py")
+    sizes = function.__globals__["TINY"]
+    for option, hint in get_type_hints(function).items():
+        for choice in get_args(hint) if get_origin(hint) is Literal else ():
+            check_experiment(function(**sizes | {option: choice}))
 
 
 @every_config

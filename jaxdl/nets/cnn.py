@@ -19,19 +19,23 @@ class CNN(nn.Module):
         widths: channels of each stage.
         hidden: width of the dense layer.
         dropout: share of its units dropped in training.
+        norm: whether the stages have batch norm; without it the net has no statistics.
     """
 
     num_classes: int
     widths: tuple[int, ...] = (32, 64)
     hidden: int = 256
     dropout: float = 0.5
+    norm: bool = True
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
         """Map images [B, H, W, C] to logits [B, num_classes]."""
         for width in self.widths:
-            x = Conv(width, (3, 3), use_bias=False)(x)
-            x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.9)(x))
+            x = Conv(width, (3, 3), use_bias=not self.norm)(x)
+            if self.norm:
+                x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(x)
+            x = nn.relu(x)
             if min(x.shape[1:3]) > 4:
                 x = max_pool(x)
         x = nn.relu(Dense(self.hidden)(x.reshape(len(x), -1)))

@@ -206,10 +206,10 @@ class Progress:
             if metrics:
                 self._bar.set_postfix_str(losses(metrics), refresh=False)
             self._bar.update(step - self._bar.n)
-        elif not self._quiet and time.monotonic() - self._said > 5:
+        elif not self._quiet and step > self._start and time.monotonic() - self._said > 5:
             self._said = time.monotonic()
             rate = (step - self._start) / max(self._said - self._begin, 1e-9)
-            left = (self._total - step) / max(rate, 1e-9)
+            left = (self._total - step) / rate
             self.say(f"step {step}/{self._total}  {losses(metrics)}  {rate:.4g} steps/s  {left:.0f} s left")
 
     def say(self, line: str) -> None:

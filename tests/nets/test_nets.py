@@ -29,8 +29,8 @@ def conv(kernel, before, after, norm=True):
     return kernel**2 * before * after + (2 * after if norm else after)
 
 
-def cnn(channels, side):
-    return conv(3, channels, 4) + conv(3, 4, 6) + dense(side**2 * 6, 16, 10)
+def cnn(channels, side, norm=True):
+    return conv(3, channels, 4, norm) + conv(3, 4, 6, norm) + dense(side**2 * 6, 16, 10)
 
 
 def transformer(vocab_size, context, num_layers, width):
@@ -51,6 +51,7 @@ NETS = {
     "linear map": (MLP(4, ()), REST, (2, 3), [(2, 4)], dense(3, 4)),
     "CNN, two poolings": (CNN(10, (4, 6), 16), REST, IMAGE, [(2, 10)], cnn(1, 7)),
     "CNN, 4x4 is not pooled": (CNN(10, (4, 6), 16), REST, (2, 8, 8, 3), [(2, 10)], cnn(3, 4)),
+    "CNN without norm": (CNN(10, (4, 6), 16, norm=False), REST, IMAGE, [(2, 10)], cnn(1, 7, False)),
     "ResNet-20, option A": (ResNet20(10), REST, CIFAR, [(2, 10)], 269_722),
     "ResNet-20, odd size": (ResNet20(10), REST, (2, 25, 27, 3), [(2, 10)], 269_722),
     "ResNet-56, option A": (cifar_resnet(56, 10), REST, CIFAR, [(2, 10)], 853_018),

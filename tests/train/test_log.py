@@ -127,6 +127,16 @@ def test_quiet_progress_says_nothing(capsys):
         assert capsys.readouterr().err == ("" if quiet else "compiled in 0.5 s\n")
 
 
+def test_progress_tells_no_speed_before_one_is_measured(capsys, monkeypatch):
+    clock = iter((0.0, 20.0, 40.0, 44.0, 44.0))
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    progress = Progress(10, 0, False)
+    progress.compiled(2, 20.0)  # at 20 s
+    progress.update(2, {"loss": 1.0})
+    progress.update(6, {"loss": 1.0})  # at 44 s
+    assert capsys.readouterr().err == "compiled in 20.0 s\nstep 6/10  loss 1  0.1667 steps/s  24 s left\n"
+
+
 @pytest.mark.parametrize("shape", [(4, 6), (4, 6, 1), (4, 6, 3)], ids=str)
 def test_a_small_picture_is_magnified_pixel_by_pixel(tmp_path, shape):
     picture = np.random.default_rng(0).random(shape)
