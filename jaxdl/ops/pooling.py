@@ -45,28 +45,31 @@ def _reduce(x: Array, *, window: int) -> Array:
 
 
 def _compare(x: Array, *, window: int) -> Array:
-    return _largest(*_entries(x, window))
-
-
-def _entries(x: Array, window: int) -> list[Array]:
-    """Return x[..., w·i + a, w·j + b, :] for each (a, b)."""
     rows, columns = x.shape[-3] // window, x.shape[-2] // window
     x = lax.slice_in_dim(lax.slice_in_dim(x, 0, rows * window, axis=-3), 0, columns * window, axis=-2)
-    x = x.reshape(*x.shape[:-3], rows, window, columns, window, x.shape[-1])
-    return [x[..., a, :, b, :] for a, b in itertools.product(range(window), repeat=2)]
+    return _largest(x.reshape(*x.shape[:-3], rows, window, columns, window, x.shape[-1]))
 
 
 @jax.custom_jvp
-def _largest(*entries: Array) -> Array:
-    return reduce(jnp.maximum, entries)
+def _largest(x: Array) -> Array:
+    """Take the maximum over axes −4 and −2 of [..., H, w, W, w, C]."""
+    return reduce(jnp.maximum, _entries(x))
 
 
 @_largest.defjvp
-def _largest_jvp(entries: Any, tangents: Any) -> tuple[Array, Array]:
-    largest = _largest(*entries)
-    tangent, free = jnp.zeros_like(largest), True
-    for entry, moved in zip(entries, tangents, strict=True):
-        first = (entry == largest) & free
-        tangent += jnp.where(first, moved, 0)
-        free &= entry != largest
-    return largest, tangent
+def _largest_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    """y = x[first], ẏ = ẋ[first]: a comparison with places, which is fast where a gather is not."""
+    (x,), (moved,) = primals, tangents
+    largest, window = _largest(x), x.shape[-2]
+    first = jnp.zeros(largest.shape, jnp.int8)
+    for place, entry in reversed(list(enumerate(_entries(x)))):
+        first = jnp.where(entry == largest, jnp.int8(place), first)
+    places = jnp.arange(window**2, dtype=jnp.int8).reshape(window, 1, window, 1)
+    chosen = first[..., :, None, :, None, :] == places[(None,) * (x.ndim - 4)]
+    return largest, jnp.where(chosen, moved, 0).sum((-4, -2))
+
+
+def _entries(x: Array) -> list[Array]:
+    """Return x[..., a, :, b, :] for each (a, b)."""
+    window = x.shape[-2]
+    return [x[..., a, :, b, :] for a, b in itertools.product(range(window), repeat=2)]
