@@ -6,6 +6,7 @@ unit sees inputs of degree ≤ its own, an output inputs of lower degree only:
     M^l[k', k] = 1[m^{l−1}(k') ≤ m^l(k)],  M^out[k, d] = 1[m^L(k) < m^0(d)]
 """
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -54,20 +55,22 @@ def random_degrees(key: Key, num_inputs: int, hidden: tuple[int, ...], *, shuffl
 
 
 class MaskedDense(nn.Module):
-    """Map linearly through the weights that a mask leaves: y = x (W ⊙ M) + b."""
+    """Map linearly through the weights that a mask leaves: y = x (W ⊙ M) + b, or without b."""
 
     features: int
     kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
     dtype: Any = None
+    use_bias: bool = True
 
     @nn.compact
     def __call__(self, x: Array, mask: Array) -> Array:
         """Map [B, D] to [B, features]; the mask is [D, features], 1 = keep."""
         shape = x.shape[-1], self.features
         kernel = self.param("kernel", self.kernel_init, shape)
-        bias = self.param("bias", nn.initializers.zeros, shape[1:])
+        bias = self.param("bias", nn.initializers.zeros, shape[1:]) if self.use_bias else None
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
-        return x @ (kernel * mask) + bias[None]
+        y: Array = x @ (kernel * mask)
+        return y if bias is None else y + bias[None]
 
 
 class MADE(nn.Module):
@@ -101,10 +104,11 @@ class MADE(nn.Module):
             h = MaskedDense(width)(h, seen[:, None] <= degree[None])
             h = nn.relu(h if context is None else h + Dense(width, use_bias=False)(context))
             seen = degree
-        if self.direct:
-            h, seen = jnp.concatenate([h, flat], -1), jnp.concatenate([seen, first])
         last = jnp.repeat(first, self.num_outputs)
-        y = MaskedDense(len(last), self.final_init, jnp.float32)(h, seen[:, None] < last[None])
+        final = partial(MaskedDense, len(last), self.final_init, jnp.float32)
+        y = final()(h, seen[:, None] < last[None])
+        if self.direct:
+            y += final(use_bias=False)(flat, first[:, None] < last[None])
         if context is not None:
             y += Dense(len(last), use_bias=False, kernel_init=self.final_init, dtype=jnp.float32)(context)
         return y.reshape(*x.shape, self.num_outputs)

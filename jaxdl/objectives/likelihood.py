@@ -31,6 +31,7 @@ def bernoulli_log_prob(x: Array, logits: Array) -> Array:
         A scalar, in nats.
     """
     check_same_shape(x=x, logits=logits)
+    x, logits = x.ravel(), logits.ravel()  # XLA for CPU is slow to sum products over an axis of length 1
     return -optax.losses.sigmoid_binary_cross_entropy(logits, x).sum()
 
 

@@ -158,10 +158,10 @@ def _of_image(x: Array, w: Array, *, window: Window) -> Array:
 
 
 def _of_kernel(x: Array, w: Array, *, window: Window) -> Array:
-    """Convolve so that the transpose in w is fast: a few examples at a time, whose copies stay in the cache."""
+    """Convolve so that the transpose in w is fast: on a few examples at a time, to stay in cache."""
     gap = max(window.lhs_dilation) > 1 and max(window.strides + window.rhs_dilation) == 1
     convolve = partial(_spread if gap else _exchanged, w=w, window=window)
-    few = max(8, 1024 // math.prod(x.shape[1:-1]))
+    few = max(8, 1024 // max(1, math.prod(x.shape[1:-1])))
     size = next((n for n in range(few, len(x)) if len(x) % n == 0), len(x))
     if size == len(x):
         return convolve(x)

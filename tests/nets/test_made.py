@@ -67,6 +67,10 @@ def test_masks_by_hand():
         "MaskedDense_1": {"kernel": jnp.array([[4.0, 10.0]]), "bias": jnp.array([0.5, 0.25])},
     }
     np.testing.assert_allclose(net.apply({"params": params}, x)[0, :, 0], [0.5, 10 * (2 * 3 + 1) + 0.25])
+    # A direct one adds what each output sees of the inputs: the second that of the first, 20 · 3.
+    params["MaskedDense_2"] = {"kernel": jnp.array([[7.0, 20.0], [30.0, 40.0]])}
+    direct = MADE(1, (1,), direct=True).apply({"params": params}, x)
+    np.testing.assert_allclose(direct[0, :, 0], [0.5, 10 * (2 * 3 + 1) + 0.25 + 60])
 
 
 def test_probabilities_of_all_inputs_sum_to_one():

@@ -27,6 +27,9 @@ WINDOWS = {
     "transposed": ((3, 4), (4, 4), (1, 1), ((2, 2), (2, 2)), (2, 2), (1, 1)),
     "transposed, uneven": ((3, 4), (3, 2), (1, 1), ((2, 0), (0, 3)), (3, 2), (1, 1)),
     "transposed and dilated": ((3, 4), (2, 2), (1, 1), ((2, 2), (2, 2)), (2, 2), (2, 1)),
+    "a few at a time": ((12, 11), (3, 2), (1, 1), "SAME", (1, 1), (1, 1)),
+    "strided, a few at a time": ((13, 12), (4, 4), (2, 2), "SAME", (1, 1), (1, 1)),
+    "transposed, a few at a time": ((12, 12), (4, 3), (1, 1), ((2, 2), (2, 1)), (2, 2), (1, 1)),
     "one axis": ((9,), (3,), (2,), "SAME", (1,), (1,)),
     "three axes": ((4, 3, 4), (2, 3, 2), (2, 1, 2), "SAME", (1, 1, 1), (1, 1, 1)),
 }
@@ -35,9 +38,10 @@ WINDOWS = {
 def case(name):
     """Return x, w, our convolution and JAX's."""
     spatial, kernel, *window = WINDOWS[name]
+    num = 20 if "at a time" in name else 2
     letters = "HWD"[: len(spatial)]
     layout = (f"N{letters}C", f"{letters}IO", f"N{letters}C")
-    x = RNG.normal(size=(2, *spatial, 3)).astype(np.float32)
+    x = RNG.normal(size=(num, *spatial, 3)).astype(np.float32)
     w = RNG.normal(size=(*kernel, 3, 4)).astype(np.float32)
     ours, theirs = (
         partial(conv, window_strides=window[0], padding=window[1], dimension_numbers=layout)
@@ -156,3 +160,9 @@ def test_on_cpu_all_have_the_fast_layout_and_no_gradient_puts_zeros_between_pixe
     assert not [line for line in lines if "[b, 0, 1, f]x[0, 1, i, o]->" not in line]
     gaps = [line for line in lines if "lhs_dilate = [1, 1]" not in line]
     assert len(gaps) == (name == "transposed")  # the value of a transposed one, where it is fast
+
+
+def test_on_cpu_the_gradient_of_the_kernel_takes_a_few_examples_at_a_time():
+    x, w, ours, _ = case("a few at a time")
+    layouts = [line for line in operations(ours, x, w, "cpu") if "stablehlo.convolution" in line]
+    assert sum("(tensor<3x12x11x10xf32>" in line for line in layouts) == 1  # 10 of 20 examples, [C, H, W, N]
