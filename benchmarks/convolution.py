@@ -20,7 +20,10 @@ from jaxdl.ops.convolution import conv_general_dilated, conv_transpose
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 # batch, height and width, channels in and out, kernel, stride
-SHAPES = [(16, 32, 64, 64, 3, 1), (16, 16, 128, 128, 3, 1), (32, 14, 32, 64, 3, 1), (16, 32, 64, 128, 4, 2)]
+SHAPES = [
+    *((64, 32, 64, 64, 3, 1), (64, 16, 128, 128, 3, 1), (64, 8, 256, 256, 3, 1), (64, 4, 512, 512, 3, 1)),
+    *((128, 14, 32, 64, 3, 1), (64, 32, 64, 128, 3, 2), (64, 16, 128, 256, 1, 1), (64, 16, 64, 128, 4, 2)),
+]
 
 
 def fastest(function, *arrays, repeats):
@@ -64,7 +67,7 @@ def main():
     print("| convolution | by | y | dx | dw | in a scan: y | dx | dw |\n|---|---|---|---|---|---|---|---|")
     for kind, (batch, size, before, after, kernel, stride) in [
         *(("", shape) for shape in SHAPES),
-        ("transposed ", (16, 16, 128, 64, 4, 2)),
+        ("transposed ", (64, 8, 128, 64, 4, 2)),
     ]:
         x = jnp.asarray(rng.normal(size=(batch, size, size, before)), jnp.float32)
         w = jnp.asarray(rng.normal(size=(kernel, kernel, before, after)), jnp.float32)
