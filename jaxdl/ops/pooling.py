@@ -61,10 +61,10 @@ def _largest_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
     """y = x[first], ẏ = ẋ[first]: a comparison with places, which is fast where a gather is not."""
     (x,), (moved,) = primals, tangents
     largest, window = _largest(x), x.shape[-2]
-    first = jnp.zeros(largest.shape, jnp.int8)
+    first = jnp.full(largest.shape, -1)  # which stays where an entry is not a number
     for place, entry in reversed(list(enumerate(_entries(x)))):
-        first = jnp.where(entry == largest, jnp.int8(place), first)
-    places = jnp.arange(window**2, dtype=jnp.int8).reshape(window, 1, window, 1)
+        first = jnp.where(entry == largest, place, first)
+    places = jnp.arange(window**2).reshape(window, 1, window, 1)
     chosen = first[..., :, None, :, None, :] == places[(None,) * (x.ndim - 4)]
     return largest, jnp.where(chosen, moved, 0).sum((-4, -2))
 

@@ -18,6 +18,7 @@ from jaxdl.ops.pooling import max_pool
         ((2, 5, 7, 1), 2),  # the last row and column are dropped
         ((1, 7, 8, 2), 3),
         ((1, 2, 3, 2), 1),
+        ((1, 12, 24, 1), 12),  # more entries than a byte counts
     ],
 )
 def test_value_and_gradient_equal_those_of_flax(shape, window):
@@ -60,6 +61,11 @@ def test_derivatives_forward_and_of_second_order():
     np.testing.assert_allclose(
         jax.hessian(f)(x).reshape(32, 32), np.diag((6 * x * largest).ravel()), rtol=1e-5
     )
+
+
+def test_what_is_not_a_number_has_no_gradient():
+    gradient = jax.grad(lambda x: max_pool(x).sum())(np.full((1, 2, 2, 1), np.nan, np.float32))
+    np.testing.assert_array_equal(gradient, np.zeros((1, 2, 2, 1)))
 
 
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
