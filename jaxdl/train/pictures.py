@@ -85,22 +85,24 @@ def save_curves(path: Path, rows: list[dict[str, Any]]) -> None:
 
     columns = min(4, len(names))
     lines = -(-len(names) // columns)
-    figure = Figure(figsize=(3.2 * columns, 2.4 * lines), layout="constrained")
+    width, height = 3.2 * columns, 2.4 * lines + 0.2
+    figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
-    axes = figure.subplots(lines, columns, squeeze=False).ravel()
+    # Margins in inches: a layout that fits itself to the labels draws all of them twice.
+    margins = {"left": 0.6 / width, "right": 1 - 0.1 / width, "bottom": 0.3 / height, "top": 1 - 0.5 / height}
+    grid = margins | {"wspace": 0.26, "hspace": 0.34}
+    axes = figure.subplots(lines, columns, squeeze=False, gridspec_kw=grid).ravel()
+    splits = {}
     for axis, name in zip(axes, names, strict=False):
         for color, split in enumerate(dict.fromkeys(row["split"] for row in rows)):
             points = [(row["step"], row[name]) for row in rows if row["split"] == split and name in row]
             if points:
-                axis.plot(
-                    *zip(*points, strict=True),
-                    label=split,
-                    color=f"C{color}",
-                    marker="." if len(points) < 30 else "",
-                )
+                marker = "." if len(points) < 30 else ""
+                (splits[split],) = axis.plot(*zip(*points, strict=True), color=f"C{color}", marker=marker)
         axis.set_title(name, fontsize=9)
         axis.tick_params(labelsize=7)
-        axis.legend(fontsize=6, frameon=False, loc="upper right")
+        axis.locator_params(axis="x", nbins=5)
+    figure.legend(splits.values(), splits, loc="upper center", ncols=3, fontsize=7, frameon=False)
     for axis in axes[len(names) :]:
         axis.axis("off")
     path.parent.mkdir(parents=True, exist_ok=True)

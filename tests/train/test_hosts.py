@@ -1,12 +1,10 @@
 """Several real processes on this machine: the same numbers as one, and an end that is told and bounded."""
 
 import json
-import os
+import multiprocessing
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 
 import jax
@@ -40,31 +38,36 @@ def several_hosts(steps: int = 120, batch_size: int = 32, ema: float = 0.9) -> E
 '''
 
 
+# Imports everything once; then each process of a run is a fork of this one, and ends like any other.
+NURSERY = multiprocessing.get_context("forkserver")
+NURSERY.set_forkserver_preload(["jaxdl.data", "jaxdl.learners", "jaxdl.train.fit", "matplotlib.figure"])
+LIFE = r"""
+import os, re, sys
+from jaxdl import cli
+
+os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT), 1)
+os.dup2(1, 2)
+flags = os.environ.get("XLA_FLAGS", "")
+os.environ["XLA_FLAGS"] = re.sub(r"--xla_force_host_platform_device_count=\d+", "", flags)
+sys.exit(cli.main(argv))
+"""
+
+
 def start(folder, count, flags=lambda index: (), log=""):
     """Start the processes of a run, 4 devices in all."""
     config = folder / "several_hosts.py"
     config.write_text(CONFIG)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    xla = re.sub(r"--xla_force_host_platform_device_count=\d+", "", os.environ.get("XLA_FLAGS", ""))
-    inherited = {**os.environ, "XLA_FLAGS": xla}
     started = []
     for i in range(count):
         hosts = [] if count == 1 else ["--coordinator", f"127.0.0.1:{port}", "--num-processes", str(count)]
-        argv = [
-            "train",
-            str(config),
-            "--workdir",
-            str(folder / f"run{count}"),
-            "--strategy",
-            "shard",
-        ]
+        argv = ["train", str(config), "--workdir", str(folder / f"run{count}"), "--strategy", "shard"]
         argv += ["--cpu-devices", str(4 // count), *hosts, *flags(i)]
         argv += ["--process-index", str(i)] if hosts else []
-        with (folder / f"{log}{count}-{i}.txt").open("w") as file:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "jaxdl", *argv], stdout=file, stderr=file, env=inherited
-            )
+        given = {"argv": argv, "log": str(folder / f"{log}{count}-{i}.txt")}
+        process = NURSERY.Process(target=exec, args=(LIFE, given))
+        process.start()
         started.append(process)
     return started
 
@@ -73,10 +76,14 @@ def end(processes, seconds=240):
     """Wait for all of them; return their exit codes."""
     deadline = time.monotonic() + seconds
     try:
-        return [process.wait(max(1, deadline - time.monotonic())) for process in processes]
+        for process in processes:
+            process.join(max(1, deadline - time.monotonic()))
+        return [process.exitcode for process in processes]
     finally:
         for process in processes:
             process.kill()
+            process.join()
+            process.close()
 
 
 def said(folder, count, index, log=""):
@@ -134,7 +141,7 @@ def test_the_first_process_writes_and_the_others_are_silent(runs, count):
 def wait_for(condition, process, seconds=120):
     deadline = time.monotonic() + seconds
     while not condition():
-        assert process.poll() is None and time.monotonic() < deadline
+        assert process.is_alive() and time.monotonic() < deadline
         time.sleep(0.02)
 
 
@@ -143,7 +150,7 @@ def test_when_one_process_is_killed_the_others_say_so_and_all_resume_exactly(run
     run = tmp_path / f"run{count}"
     processes = start(tmp_path, count, log="first")
     wait_for(lambda: (run / "checkpoints" / "36").is_dir(), processes[victim])
-    processes[victim].send_signal(signal.SIGKILL)
+    processes[victim].kill()
     killed = time.monotonic()
     codes = end(processes, seconds=60)
     assert time.monotonic() - killed < 60
@@ -166,7 +173,7 @@ def test_a_signal_to_one_process_stops_all_with_the_state_saved(runs, tmp_path):
     run = tmp_path / "run2"
     processes = start(tmp_path, 2, log="first")
     wait_for(lambda: (run / "checkpoints" / "12").is_dir(), processes[1])
-    processes[1].send_signal(signal.SIGTERM)
+    processes[1].terminate()
     assert end(processes) == [128 + signal.SIGTERM] * 2
     messages = [said(tmp_path, 2, i, "first").strip().splitlines()[-1] for i in range(2)]
     assert messages[0] == messages[1]
