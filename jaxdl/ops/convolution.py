@@ -146,11 +146,10 @@ def _of_image(x: Array, w: Array, *, window: Window) -> Array:
     *kernel, _, _ = w.shape
     num = len(kernel)
     if max(window.strides) > 1 and max(window.rhs_dilation + window.lhs_dilation) == 1:
-        x = _padded(x, 1, window.padding)
         if max(kernel) == 1:
-            x = x[:, *(slice(None, None, s) for s in window.strides)]
+            x = _seen(x, window)
         else:
-            x, w = _phases(x, w, window.strides)
+            x, w = _phases(_padded(x, 1, window.padding), w, window.strides)
         window = window._replace(strides=(1,) * num, padding=((0, 0),) * num)
     images, kernels, _ = _layout(num)
     layout = (images, kernels[:-2] + "OI", images)
@@ -159,6 +158,8 @@ def _of_image(x: Array, w: Array, *, window: Window) -> Array:
 
 def _of_kernel(x: Array, w: Array, *, window: Window) -> Array:
     """Convolve so that the transpose in w is fast: on a few examples at a time, to stay in cache."""
+    if math.prod(w.shape[:-2]) == max(window.lhs_dilation) == 1:
+        return _pointwise(x, w, window=window)
     gap = max(window.lhs_dilation) > 1 and max(window.strides + window.rhs_dilation) == 1
     convolve = partial(_spread if gap else _exchanged, w=w, window=window)
     few = max(8, 1024 // max(1, math.prod(x.shape[1:-1])))
@@ -167,6 +168,19 @@ def _of_kernel(x: Array, w: Array, *, window: Window) -> Array:
         return convolve(x)
     y: Array = lax.map(convolve, x.reshape(-1, size, *x.shape[1:]))
     return y.reshape(-1, *y.shape[2:])
+
+
+def _pointwise(x: Array, w: Array, *, window: Window) -> Array:
+    """Multiply the pixels by a kernel of one pixel, which is a matrix: the transpose in w is one product."""
+    x = _seen(x, window)
+    how = {"precision": window.precision, "preferred_element_type": window.preferred_element_type}
+    y = lax.dot(x.reshape(-1, x.shape[-1]), w.reshape(w.shape[-2:]), **how)
+    return y.reshape(*x.shape[:-1], -1)
+
+
+def _seen(x: Array, window: Window) -> Array:
+    """Return the pixels that a kernel of one pixel comes to."""
+    return _padded(x, 1, window.padding)[:, *(slice(None, None, s) for s in window.strides)]
 
 
 def _exchanged(x: Array, w: Array, *, window: Window) -> Array:
