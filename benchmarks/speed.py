@@ -4,14 +4,17 @@
     python benchmarks/speed.py --bf16                    on a machine with a GPU, which both sides then use
 
 Both sides take turns: a window of a second of each, again and again. The table gives medians, and the ratio
-to the faster of PyTorch eager and torch.compile of the same turn, with the lowest and the highest. A step of
-jaxdl is what `jaxdl train` runs, metrics and the guard against non-finite numbers included; k steps are one
-call. Memory is the peak of jaxdl's step. MFU is the share of the peak of matrix products, which is measured
+of the fastest form of jaxdl to the faster of PyTorch eager and torch.compile in the same turn, with the
+lowest and the highest. A step of jaxdl is what `jaxdl train` runs, metrics and the guard against non-finite
+numbers included; k steps are one call; with n devices, each core is one, as `--cpu-devices n --strategy pmap`
+has it. Memory is the peak of jaxdl's step. MFU is the share of the peak of matrix products, which is measured
 first, that the products and convolutions of the faster jaxdl make up. `--small` shrinks all sizes, to try the
 script; the Transformer of 350 million parameters runs on a GPU, or where it is named.
 """
 
 import argparse
+import math
+import os
 import statistics
 import time
 from datetime import date
@@ -37,7 +40,10 @@ from jaxdl.nets.resnet import ResNet18
 from jaxdl.nets.transformer import Transformer
 from jaxdl.nets.vae import BernoulliDecoder, Encoder
 from jaxdl.train import Options, Player, compile_step, gradient_learner
+from jaxdl.train.compile import layout
 
+# Each core a device; read when the backend starts.
+os.environ.setdefault("XLA_FLAGS", f"--xla_force_host_platform_device_count={os.cpu_count()}")
 RNG = np.random.default_rng(0)
 TARGETS = {
     **dict.fromkeys(("mlp", "vae", "made"), 1.5),
@@ -145,13 +151,13 @@ def workloads(small, bf16):
     }
 
 
-def jaxdl_side(learner, batch, k):
-    """Return a call that takes k steps, one that waits for them, and the peak of memory in bytes."""
+def jaxdl_side(learner, batch, k, num_devices=1):
+    """Return a call that takes k steps, and one that waits for them."""
     state = jax.jit(learner.init)(jax.random.key(0), batch)
-    run = compile_step(learner.step, steps_per_call=k)
-    items = jax.tree.map(
-        lambda leaf: jnp.stack([jnp.asarray(leaf)] * k) if k > 1 else jnp.asarray(leaf), batch
-    )
+    how = layout("pmap", devices=jax.devices()[:num_devices]) if num_devices > 1 else layout("jit")
+    run = compile_step(learner.step, how, steps_per_call=k)
+    items = jax.tree.map(lambda leaf: np.stack([leaf] * k) if k > 1 else leaf, batch)
+    items = items if num_devices > 1 else jax.device_put(items)
 
     def call():
         nonlocal state
@@ -232,6 +238,9 @@ def measure(name, workload, options):
     rate(one, wait, 1, 0)
     k = options.steps_per_call or max(2, min(16, int(rate(one, wait, 1, 0))))
     sides = {"jaxdl": (one, wait, 1), "jaxdl, k steps a call": (*jaxdl_side(learner, batch, k), k)}
+    num_devices = math.gcd(len(next(iter(batch.values()))), len(jax.devices()))
+    if num_devices > 1:
+        sides["jaxdl, n devices"] = *jaxdl_side(learner, batch, k, num_devices), k
     if not options.alone:
         sides["torch"] = *torch_side(name, batch, sizes, False, options.bf16), 1
         if not options.eager:
@@ -290,9 +299,11 @@ def main():
         ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else "–"
         learner, batch, _ = made[name]
         state = jax.eval_shape(learner.init, jax.random.key(0), batch)
-        share = model_flops(learner.step, state, batch) * max(rates["jaxdl"], rates[heads[1]]) / peak
+        fastest = max(rate for side, rate in rates.items() if side.startswith("jaxdl"))
+        share = model_flops(learner.step, state, batch) * fastest / peak
         memory = peak_memory(learner, batch)
-        cells = [name, *(f"{rates[head]:.3g}" for head in heads), str(k), ratio, f"{TARGETS[name]:g}"]
+        shown = (f"{rates[head]:.3g}" if head in rates else "–" for head in heads)
+        cells = [name, *shown, str(k), ratio, f"{TARGETS[name]:g}"]
         cells += [f"{share:.0%}", "–" if memory is None else f"{memory / 2**20:.3g} MiB"]
         lines.append(f"| {' | '.join(cells)} |")
         print(lines[-1], flush=True)
