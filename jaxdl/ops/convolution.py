@@ -166,8 +166,9 @@ def _of_kernel(x: Array, w: Array, *, window: Window) -> Array:
     size = next((n for n in range(few, len(x)) if len(x) % n == 0), len(x))
     if size == len(x):
         return convolve(x)
-    y: Array = lax.map(convolve, x.reshape(-1, size, *x.shape[1:]))
-    return y.reshape(-1, *y.shape[2:])
+    x = x.reshape(size, -1, *x.shape[1:])  # of the examples of each device, if split
+    y: Array = lax.map(convolve, jnp.moveaxis(x, 1, 0))
+    return jnp.moveaxis(y, 0, 1).reshape(-1, *y.shape[2:])
 
 
 def _pointwise(x: Array, w: Array, *, window: Window) -> Array:

@@ -7,6 +7,8 @@ import jax
 import numpy as np
 import pytest
 from jax import lax
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from jaxdl.ops.convolution import conv_general_dilated, conv_transpose
 
@@ -169,3 +171,15 @@ def test_on_cpu_the_gradient_of_the_kernel_takes_a_few_examples_at_a_time():
     x, w, ours, _ = case("a few at a time")
     layouts = [line for line in operations(ours, x, w, "cpu") if "stablehlo.convolution" in line]
     assert sum("(tensor<3x12x11x10xf32>" in line for line in layouts) == 1  # 10 of 20 examples, [C, H, W, N]
+
+
+def test_with_examples_split_over_devices_none_leaves_its_own():
+    mesh = Mesh(np.asarray(jax.devices()), ("batch",))
+    whole, split = NamedSharding(mesh, P()), NamedSharding(mesh, P("batch"))
+    x = jax.ShapeDtypeStruct((64, 12, 12, 3), np.float32, sharding=split)
+    w = jax.ShapeDtypeStruct((3, 3, 3, 4), np.float32, sharding=whole)
+    layout = ("NHWC", "HWIO", "NHWC")
+    loss = lambda w, x: conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=layout).sum()
+    program = jax.jit(jax.grad(loss)).lower(w, x).compile().as_text()
+    assert "while" in program and "all-reduce" in program
+    assert "all-gather" not in program
