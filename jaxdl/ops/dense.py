@@ -1,9 +1,9 @@
 """The product of a dense layer, with a gradient of the weights that is as fast as itself on CPU.
 
 That gradient, dW = xᵀδ, sums over the examples, the rows of both. XLA for CPU runs it at 4 to 60 % of the
-speed of y = xW where the layer is narrow, and at 75 % where W is square. Here it is (δᵀx)ᵀ for the narrow
-layer, and the product of a transposed copy of x for the square one (`python benchmarks/dense.py` measures
-them). For GPU and TPU, what is lowered is what JAX itself would write (`jax.lax.platform_dependent`).
+speed of y = xW where the layer is narrow, and at 75 % where W is square or has few rows. Here it is (δᵀx)ᵀ for
+the narrow layer, and the product of a transposed copy of x for the others (`python benchmarks/dense.py`
+measures them). For GPU and TPU, what is lowered is what JAX itself would write (`jax.lax.platform_dependent`).
 """
 
 from functools import partial
@@ -15,6 +15,7 @@ from jax.custom_derivatives import SymbolicZero
 
 from jaxdl.types import Array
 
+FEW = 4  # inputs, such as what a task of control observes
 MANY = 2**11  # examples from which a copy of x costs more than it gains
 
 
@@ -37,11 +38,12 @@ def dot_general(
         y = xW, [B, O].
     """
     how = {"precision": precision, "preferred_element_type": preferred_element_type}
-    matrices = lhs.ndim == rhs.ndim == 2 and dimension_numbers == (((1,), (0,)), ((), ()))
-    if matrices and 1 < rhs.shape[1] <= rhs.shape[0] // 2:
-        return _dense(lhs, rhs, _narrow, tuple(how.items()))
-    if matrices and rhs.shape[1] == rhs.shape[0] and len(lhs) < MANY:
-        return _dense(lhs, rhs, _square, tuple(how.items()))
+    if lhs.ndim == rhs.ndim == 2 and dimension_numbers == (((1,), (0,)), ((), ())):
+        inputs, features = rhs.shape
+        if 1 < features <= inputs // 2:
+            return _dense(lhs, rhs, _narrow, tuple(how.items()))
+        if (inputs == features or 1 < inputs <= min(FEW, features)) and len(lhs) < MANY:
+            return _dense(lhs, rhs, _copied, tuple(how.items()))
     return lax.dot_general(lhs, rhs, dimension_numbers, **how)
 
 
@@ -54,7 +56,7 @@ def _narrow(x: Array, w: Array, **how: Any) -> Array:
     return lax.dot_general(x, lax.optimization_barrier(w.T), (((1,), (1,)), ((), ())), **how)
 
 
-def _square(x: Array, w: Array, **how: Any) -> Array:
+def _copied(x: Array, w: Array, **how: Any) -> Array:
     """Multiply so that the transpose in w reads a transposed copy of x."""
     return lax.dot_general(lax.optimization_barrier(x.T), w, (((0,), (0,)), ((), ())), **how)
 

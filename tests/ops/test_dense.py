@@ -16,7 +16,8 @@ SHAPES = {  # (B, I, O)
     "half as wide": (5, 8, 4),
     "square": (5, 6, 6),
     "square, many examples": (MANY, 2, 2),
-    "wide": (5, 4, 9),
+    "few inputs": (5, 4, 9),
+    "wide": (5, 6, 9),
     "one output": (5, 8, 1),
     "one input": (5, 1, 1),
 }
@@ -75,7 +76,7 @@ def lowered(dot, x, w, platform):
 
 
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
-@pytest.mark.parametrize("name", ["narrow", "square", "wide"])
+@pytest.mark.parametrize("name", ["narrow", "square", "few inputs", "wide"])
 def test_elsewhere_the_program_is_the_one_of_jax(name, platform):
     x, w, _ = case(name)
     native = lowered(theirs, x, w, platform)
