@@ -1,9 +1,10 @@
 """The product of a dense layer, with a gradient of the weights that is as fast as itself on CPU.
 
 That gradient, dW = xᵀδ, sums over the examples, the rows of both. XLA for CPU runs it at 4 to 60 % of the
-speed of y = xW where the layer is narrow, and at 75 % where W is square or has few rows. Here it is (δᵀx)ᵀ for
-the narrow layer, and the product of a transposed copy of x for the others (`python benchmarks/dense.py`
-measures them). For GPU and TPU, what is lowered is what JAX itself would write (`jax.lax.platform_dependent`).
+speed of y = xW where the layer is narrow, and at 75 % where W is square or has few rows. Here it is (δᵀx)ᵀ
+for the narrow layer, and the product of a transposed copy of x for the others (`python benchmarks/dense.py`
+measures them). For GPU and TPU, what is lowered is what JAX itself would write
+(`jax.lax.platform_dependent`).
 """
 
 from functools import partial
