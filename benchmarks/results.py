@@ -175,7 +175,7 @@ ROWS = [
             ("Glow, MNIST", f"flow_digits.py {EIGHT_BITS} --epochs 10", None, "1.05 (FFJORD)"),
             (
                 "RealNVP, MNIST",
-                f"flow_digits.py {EIGHT_BITS} --flow real_nvp --width 16 --epochs 2",
+                f"flow_digits.py {EIGHT_BITS} --flow real_nvp --width 16 --epochs 5",
                 None,
                 "1.06 (FFJORD)",
             ),

@@ -4,7 +4,7 @@ Paper: He, Zhang, Ren & Sun, Deep Residual Learning for Image Recognition, 2016
 Data: an image set of TFDS, CIFAR-10 by default, shifted and flipped as in the paper
 Command: jaxdl train configs/resnet_cifar10.py
     jaxdl train configs/resnet_cifar10.py --epochs 12 --strategy pmap --cpu-devices 2
-Time: a GPU's work; 12 epochs of 10,000 images take 7 min on 2 cores, 200 of all of them 10 h
+Time: a GPU's work; 12 epochs of 10,000 images take 7 min on 2 cores; 200 of 50,000 would take some 10 h
 Expected: accuracy >= 91 % on CIFAR-10's test images (ResNet-20, 200 epochs of 50,000 training images); 62 %
     after 12 epochs of 10,000
 """
