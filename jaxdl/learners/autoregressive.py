@@ -283,8 +283,9 @@ def autoregressive(
     def export(params: Any, model_state: Any, batch: Batch) -> Programs:
         def draw_one(key: Key, shape: tuple[int, ...], context: Array | None) -> Array:
             key_mask, key_draw = jax.random.split(key)
-            apply = apply_of(params, drawn_mask(key_mask))
-            return sample(conditionals, apply, key_draw, jnp.zeros(shape), context=context)
+            mask = drawn_mask(key_mask)
+            order = None if degrees is None else jnp.argsort(degrees[0][mask])  # each mask has its own
+            return sample(conditionals, apply_of(params, mask), key_draw, jnp.zeros(shape), order, context)
 
         nll = lambda example: evaluate(params, model_state, example, jax.random.key(0))["nll"]
         return density_programs(nll, draw_one, batch)

@@ -76,6 +76,23 @@ def test_several_masks_are_trained_one_at_a_time_and_their_probabilities_average
     assert set(chosen.argmin(1)) == {0, 1, 2}
 
 
+def test_exported_samples_follow_the_order_of_the_mask_that_draws_them():
+    """By enumeration of three bits: each order draws from its own factorization, all of them from the mean."""
+    keys = jax.random.split(jax.random.key(1), 3)
+    drawn = [random_degrees(key, 3, (8,)) for key in keys]
+    degrees = jax.tree.map(lambda *layers: jnp.stack(layers), *drawn)
+    assert len({tuple(order.tolist()) for order in degrees[0]}) > 1
+    learner = autoregressive(MADE(1, (8,)), BERNOULLI, optax.sgd(0.0), degrees=degrees)
+    x = np.array(list(itertools.product([0.0, 1.0], repeat=3)), np.float32)
+    state = state_of(learner, {"x": x})
+    programs = learner.export(state, {"x": x})
+    expected = np.exp(-np.float64(jax.jit(learner.evaluate)(state, {"x": x}, KEY)["nll"]))
+    seeds = np.arange(4_000, dtype=np.uint32)
+    samples = np.asarray(jax.jit(jax.vmap(programs["sample"][0]))(seeds))
+    found = np.bincount((samples @ [4, 2, 1]).astype(int), minlength=8)
+    assert stats.chisquare(found, expected / expected.sum() * len(seeds)).pvalue > 1e-3
+
+
 def parameters(components):
     """Logits, means and log-scales of an example [2, 3], and its output, in which they lie side by side."""
     tables = (
