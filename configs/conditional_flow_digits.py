@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdl import optim
-from jaxdl.data import Batches, ImageSet, images, num_classes, to_float
+from jaxdl.data import Batches, ImageSet, images, num_classes, num_levels, to_float
 from jaxdl.learners.flow import dequantized, flow, quantized
 from jaxdl.learners.flow_pictures import draw_edits, draw_given
 from jaxdl.nets.flows import Conditioned, ImageEncoder, c_flow, glow
@@ -52,7 +52,7 @@ def with_class(key: Key, example: dict[str, Array], bins: int, classes: int) -> 
 
 def conditional_flow_digits(
     image_set: ImageSet = ImageSet(),
-    bins: int = 17,
+    bins: int | None = None,
     task: Literal["super_resolution", "c_flow", "attribute"] = "super_resolution",
     levels: int = 2,
     steps: int = 4,
@@ -67,7 +67,7 @@ def conditional_flow_digits(
 
     Args:
         image_set: what it learns.
-        bins: levels of a pixel: 17 of the digits, 256 of 8-bit images.
+        bins: levels of a pixel; by default 17 of the digits, 256 of other sets.
         task: p(image | half as large), p(blurred) p(image | blurred), or p(image | class).
         levels: scales of Glow; C-Flow has one.
         steps: of flow on each scale.
@@ -78,6 +78,7 @@ def conditional_flow_digits(
         seed: of everything random.
         options: of the step.
     """
+    bins = bins or num_levels(image_set)
     splits = images(image_set)
     to_image = partial(quantized, bins=bins)
     net, transform, draw = {

@@ -53,6 +53,11 @@ def first_of_each_class(source: dict[str, np.ndarray], num: int, seed: int) -> d
     if num % classes:
         raise ValueError(f"num_labels is {num}; give a multiple of {classes}, as many labels of each class")
     rows = [order[source["label"][order] == label][: num // classes] for label in range(classes)]
+    fewest = min(map(len, rows))
+    if fewest < num // classes:
+        raise ValueError(
+            f"num_labels is {num}; give {fewest * classes} at most: a class has {fewest} examples"
+        )
     return {name: jnp.asarray(array[np.concatenate(rows)]) for name, array in source.items()}
 
 
@@ -64,6 +69,7 @@ def m2_digits(
     classifier: Literal["mlp", "cnn"] = "mlp",
     shift: int = 0,
     alpha: float = 10.0,
+    temperature: float | None = None,
     learning_rate: float = 1e-3,
     batch_size: int = 128,
     epochs: int = 200,
@@ -80,6 +86,7 @@ def m2_digits(
         classifier: the net of q(y|x): of dense layers, or convolutional with dropout.
         shift: pixels by which labelled images are moved at most.
         alpha: weight of the classification of labelled examples.
+        temperature: of relaxed labels (Gumbel-softmax); by default every label is enumerated.
         learning_rate: of Adam, at its peak; it falls along a cosine.
         batch_size: unlabelled examples in a step, and as many labelled ones.
         epochs: passes over the training data.
@@ -100,6 +107,7 @@ def m2_digits(
         num_classes=classes,
         labelled_share=num_labels / len(train),
         alpha=alpha,
+        temperature=temperature,
         options=options,
     )
     return Experiment(learner, steps, train, validation, test, monitor="error", seed=seed)

@@ -73,8 +73,6 @@ def pixelcnn_digits(
         seed: of everything random.
         options: of the step.
     """
-    if levels < 2:
-        raise ValueError(f"levels is {levels}; give 2 or more")
     conditionals = BERNOULLI if levels == 2 else categorical(levels)
     nets: dict[str, nn.Module] = {
         "gated": GatedPixelCNN(conditionals.num_params, features, layers),

@@ -2,7 +2,7 @@
 
 Paper: van den Oord et al., Conditional Image Generation with PixelCNN Decoders, 2016; mixture of discretized
     logistics: Salimans et al., PixelCNN++, 2017
-Data: patches of scikit-learn's two photographs
+Data: patches of scikit-learn's two photographs, or an image set of TFDS
 Command: jaxdl train configs/pixelcnn_photographs.py
     jaxdl train configs/pixelcnn_photographs.py --conditionals logistic_mixture --levels 256
 Time: 5 min on 2 cores
@@ -13,7 +13,7 @@ from functools import partial
 from typing import Literal
 
 from jaxdl import optim
-from jaxdl.data import Batches, photographs, preprocess, to_float
+from jaxdl.data import Batches, ImageSet, patches, preprocess, to_float
 from jaxdl.learners.autoregressive import autoregressive, categorical, logistic_mixture
 from jaxdl.nets.pixel_cnn import GatedPixelCNN
 from jaxdl.train import Experiment, Options
@@ -36,6 +36,7 @@ def of_levels(key: Key, example: dict[str, Array], levels: int) -> dict[str, Arr
 
 
 def pixelcnn_photographs(
+    image_set: ImageSet = ImageSet("photographs"),
     conditionals: Literal["categorical", "logistic_mixture"] = "categorical",
     levels: int = 8,
     components: int = 5,
@@ -52,6 +53,7 @@ def pixelcnn_photographs(
     """Build the experiment.
 
     Args:
+        image_set: what it learns; of other sets than photographs the images are taken whole.
         conditionals: what a colour of a pixel is: any distribution over levels, or a mixture of logistics.
         levels: of a colour, evenly spaced; 256 for all of them.
         components: of the mixture.
@@ -65,10 +67,8 @@ def pixelcnn_photographs(
         seed: of everything random.
         options: of the step.
     """
-    if levels < 2:
-        raise ValueError(f"levels is {levels}; give 2 or more")
     output = categorical(levels) if conditionals == "categorical" else logistic_mixture(components, levels)
-    sources = photographs(patch_size, stride).train, *photographs(patch_size)[1:]
+    sources = patches(image_set, patch_size, stride)
     transform = partial(of_levels, levels=levels)
     train, validation, test = (Batches(source, batch_size, seed, transform) for source in sources)
     optimizer = optim.adam(optim.warmup_cosine(learning_rate, steps))

@@ -1,7 +1,7 @@
 """Real-valued neural autoregressive distribution estimator of patches of photographs.
 
 Paper: Uria, Murray & Larochelle, RNADE: The Real-Valued Neural Autoregressive Density-Estimator, 2013
-Data: square patches of two photographs from scikit-learn, dequantized
+Data: patches of scikit-learn's two photographs, or an image set of TFDS, dequantized
 Command: jaxdl train configs/rnade_photographs.py
 Time: 2 min on 2 cores
 Expected: bits/dim <= 4.6 on the strips of the photographs kept for the test
@@ -12,7 +12,7 @@ from functools import partial
 from flax import linen as nn
 
 from jaxdl import optim
-from jaxdl.data import Batches, photographs, to_float
+from jaxdl.data import Batches, ImageSet, patches, to_float
 from jaxdl.learners.autoregressive import autoregressive, draw_images, normal_mixture, sample_in_one_pass
 from jaxdl.learners.flow import dequantized, quantized
 from jaxdl.nets.nade import NADE
@@ -29,6 +29,7 @@ def levels_to_reals(key: Key, example: dict[str, Array]) -> dict[str, Array]:
 
 
 def rnade_photographs(
+    image_set: ImageSet = ImageSet("photographs"),
     patch_size: int = 8,
     components: int = 10,
     width: int = 256,
@@ -41,6 +42,7 @@ def rnade_photographs(
     """Build the experiment.
 
     Args:
+        image_set: what it learns; of other sets than photographs the images are taken whole.
         patch_size: side of a patch in pixels.
         components: normals in the mixture of each value.
         width: units of each hidden layer, of which there is one for each value.
@@ -50,7 +52,7 @@ def rnade_photographs(
         seed: of everything random.
         options: of the step.
     """
-    splits = photographs(patch_size)
+    splits = patches(image_set, patch_size)
     train, validation, test = (Batches(split, batch_size, seed, levels_to_reals) for split in splits)
     steps = epochs * len(train) // batch_size
     conditionals = normal_mixture(components)

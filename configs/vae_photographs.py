@@ -2,7 +2,7 @@
 
 Paper: Kingma & Welling, Auto-Encoding Variational Bayes, 2014; one learned σ: Rybkin et al., 2021;
     discretized logistic: Salimans et al., 2017
-Data: patches of scikit-learn's two photographs
+Data: patches of scikit-learn's two photographs, or an image set of TFDS
 Command: jaxdl train configs/vae_photographs.py
     jaxdl train configs/vae_photographs.py --decoder discretized_logistic --steps 2000
 Time: 1 min on 2 cores
@@ -13,7 +13,7 @@ Expected: ELBO >= 820 nats on patches of the test strips, of a density; of level
 from typing import Literal
 
 from jaxdl import optim
-from jaxdl.data import Batches, photographs, pixels
+from jaxdl.data import Batches, ImageSet, patches, pixels
 from jaxdl.learners import DISCRETIZED_LOGISTIC, GAUSSIAN, vae
 from jaxdl.nets.vae import Encoder, GaussianDecoder
 from jaxdl.train import Experiment, Options
@@ -30,6 +30,7 @@ TINY = {
 
 
 def vae_photographs(
+    image_set: ImageSet = ImageSet("photographs"),
     decoder: Literal["gaussian", "discretized_logistic"] = "gaussian",
     patch_size: int = 16,
     stride: int = 2,
@@ -45,6 +46,7 @@ def vae_photographs(
     """Build the experiment.
 
     Args:
+        image_set: what it learns; of other sets than photographs the images are taken whole.
         decoder: what a pixel is: a number, or one of 256 levels.
         patch_size: side of a patch in pixels.
         stride: pixels from one training patch to the next.
@@ -57,7 +59,7 @@ def vae_photographs(
         seed: of everything random.
         options: of the step.
     """
-    sources = photographs(patch_size, stride).train, *photographs(patch_size)[1:]
+    sources = patches(image_set, patch_size, stride)
     train, validation, test = (Batches(source, batch_size, seed, pixels) for source in sources)
     learner = vae(
         Encoder(latent_dim, hidden),

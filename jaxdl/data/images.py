@@ -1,11 +1,11 @@
-"""Image sets by name: the embedded digits, or any set of TFDS."""
+"""Image sets by name: the embedded digits and photographs, or any set of TFDS."""
 
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdl.data.embedded import Splits, digits
+from jaxdl.data.embedded import Splits, digits, photographs
 from jaxdl.data.pipeline import Transform
 from jaxdl.data.preprocess import binarize
 from jaxdl.data.tfds import tfds
@@ -18,7 +18,7 @@ class ImageSet(NamedTuple):
     """Name an image set.
 
     Attributes:
-        dataset: digits, which are embedded, or an image set of TFDS, such as mnist.
+        dataset: digits or photographs, which are embedded, or an image set of TFDS, such as mnist.
         data_dir: folder of the prepared TFDS sets; TFDS's own by default.
         train_split: TFDS split to train on; those of the digits are fixed.
         validation_split: TFDS split to validate on.
@@ -48,9 +48,34 @@ def images(image_set: ImageSet, features: tuple[str, ...] = ("image", "label")) 
         FileNotFoundError: if the set is not prepared in the folder; says how to prepare it.
     """
     dataset, data_dir, *names = image_set
+    if dataset == "photographs":
+        raise ValueError(
+            "dataset is photographs, cut into patches elsewhere; choose digits, or a set of TFDS"
+        )
     if dataset == "digits":
         return Splits(*({name: split[name] for name in features} for split in digits()))
     return Splits(*(tfds(dataset, name, data_dir, features=features) for name in names))
+
+
+def patches(image_set: ImageSet, size: int, stride: int | None = None) -> Splits:
+    """Load patches of the photographs, of which those to train on may overlap; of other sets, whole images.
+
+    Args:
+        image_set: its name and splits.
+        size: side of a patch in pixels.
+        stride: pixels from one training patch to the next; patches do not overlap by default.
+
+    Raises:
+        ValueError, FileNotFoundError: as `images` and `photographs` do.
+    """
+    if image_set.dataset != "photographs":
+        return images(image_set, ("image",))
+    return photographs(size)._replace(train=photographs(size, stride).train)
+
+
+def num_levels(image_set: ImageSet) -> int:
+    """Return how many levels a pixel of an image set has: 17 of the digits, 256 of other sets."""
+    return 17 if image_set.dataset == "digits" else 256
 
 
 def to_float(image: Array) -> Array:

@@ -67,8 +67,15 @@ NORMAL = Conditionals(  # mean and log_std
 )
 
 
+def check_levels(levels: int) -> None:
+    """Raise a ValueError unless there are levels to choose from."""
+    if levels < 2:
+        raise ValueError(f"levels is {levels}; give 2 or more")
+
+
 def categorical(levels: int) -> Conditionals:
     """Let each element be one of some levels in [0, 1], any distribution over them: P = levels logits."""
+    check_levels(levels)
 
     def log_prob(x: Array, output: Array) -> Array:
         return categorical_log_prob(jnp.round(x * (levels - 1)).astype(jnp.int32), output)
@@ -81,6 +88,7 @@ def categorical(levels: int) -> Conditionals:
 
 def logistic_mixture(components: int, levels: int) -> Conditionals:
     """Let each element be one of some levels in [0, 1], from discretized logistics: P = 3 components."""
+    check_levels(levels)
 
     def log_prob(x: Array, output: Array) -> Array:
         logits, means, log_scales = jnp.split(output, 3, -1)

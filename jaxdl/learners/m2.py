@@ -1,15 +1,25 @@
 """Semi-supervised classification by a deep generative model, the M2 of its paper."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import linen as nn
 
+from jaxdl.learners._check import check_classes, check_interval
 from jaxdl.learners.latent import BERNOULLI, Draw, LatentModel, Likelihood, draw_posterior, init_latent_model
 from jaxdl.learners.latent_pictures import beside
-from jaxdl.objectives import elbo, m2_labelled_bound, m2_unlabelled_bound, softmax_cross_entropy
+from jaxdl.objectives import (
+    elbo,
+    kl_categorical,
+    m2_labelled_bound,
+    m2_unlabelled_bound,
+    sample_gumbel_softmax,
+    softmax_cross_entropy,
+)
 from jaxdl.train import Options, Player, gradient_learner
 from jaxdl.types import Array, Batch, Key, Learner, Metrics, Programs
 
@@ -23,6 +33,7 @@ def m2(
     num_classes: int,
     labelled_share: float,
     alpha: float,
+    temperature: float | None = None,
     likelihood: Likelihood = BERNOULLI,
     options: Options = Options(),
 ) -> Learner:
@@ -31,7 +42,11 @@ def m2(
     minimise −mean_unlabelled U(x) − r mean_labelled L(x, y) + α mean_labelled[−log q(y|x)]
     U(x) = Σ_y q(y|x) ELBO(x|y) − KL(q(y|x) ‖ p(y)),  L(x, y) = ELBO(x|y) + log p(y),  p(y) uniform
 
-    See Kingma, Rezende, Mohamed & Welling (2014), arXiv:1406.5298.
+    All C labels of an unlabelled example cost C passes of the model. Where they are many, one relaxed label
+    y ~ q(y|x) is drawn instead, which costs one: U(x) ≈ ELBO(x|y) − KL(q(y|x) ‖ p(y)).
+
+    See Kingma, Rezende, Mohamed & Welling (2014), arXiv:1406.5298; relaxed labels: Jang, Gu & Poole (2017),
+    arXiv:1611.01144.
 
     Args:
         encoder: x [B, ...], one-hot y [B, C] -> mean, log_std of q(z|x, y).
@@ -41,6 +56,7 @@ def m2(
         num_classes: C.
         labelled_share: r, labelled examples for each unlabelled one in the data.
         alpha: weight of the classification.
+        temperature: τ of relaxed labels in training; by default every label is enumerated.
         likelihood: what the decoder's output means.
         options: of the shared step.
 
@@ -79,12 +95,17 @@ def m2(
         elbos = jax.vmap(of_class)(classes, jax.random.split(key, num_classes))  # [C, B]
         return jax.vmap(m2_unlabelled_bound, (1, 0, None))(elbos, logits, prior)
 
+    def relaxed(params: Any, x: Array, logits: Array, key: Key) -> Array:
+        key_y, key_z = jax.random.split(key)
+        y = sample_gumbel_softmax(key_y, logits, temperature or 1.0)
+        return elbo_given(params, x, y, key_z) - jax.vmap(kl_categorical, (0, None))(logits, prior)
+
     def loss(params: Any, model_state: Any, batch: Batch, key: Key) -> tuple[Array, tuple[Any, Metrics]]:
         key_labelled, key_unlabelled, *keys = jax.random.split(key, 4)
         x, label = batch["labelled"]["x"], batch["labelled"]["label"]
-        bound = unlabelled(
-            params, batch["x"], label_logits(params, batch["x"], True, keys[0]), key_unlabelled
-        )
+        logits = label_logits(params, batch["x"], True, keys[0])
+        bound_of = unlabelled if temperature is None else relaxed
+        bound = bound_of(params, batch["x"], logits, key_unlabelled)
         given = elbo_given(params, x, classes[label], key_labelled)
         labelled = jax.vmap(m2_labelled_bound, (0, 0, None))(given, label, prior)
         nll = jax.vmap(softmax_cross_entropy)(label_logits(params, x, True, keys[1]), label)
@@ -96,6 +117,11 @@ def m2(
         logits = label_logits(params, batch["x"], False, key)
         error = (logits.argmax(-1) != batch["label"]).astype(jnp.float32)
         return {"bound": unlabelled(params, batch["x"], logits, key), "error": error}
+
+    def check(params: Any, model_state: Any, batch: Batch, held: Mapping[str, np.ndarray]) -> None:
+        check_interval("x", held.get("x"), likelihood.low, likelihood.high)
+        label = batch["labelled"]["label"] if "labelled" in batch else batch["label"]
+        check_classes("label", label, 1, held.get("label"), num_classes)
 
     @jax.jit
     def render(params: Any, model_state: Any, batch: Batch, key: Key) -> dict[str, Array]:
@@ -120,4 +146,6 @@ def m2(
         return {"predict": (predict, batch["x"])}
 
     players = {"model": Player(loss, optimizer)}
-    return gradient_learner(init, players, evaluate=evaluate, render=render, export=export, options=options)
+    return gradient_learner(
+        init, players, evaluate=evaluate, render=render, check=check, export=export, options=options
+    )

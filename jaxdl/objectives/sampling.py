@@ -36,6 +36,24 @@ def sample_categorical(key: Key, logits: Array) -> Array:
     return jax.random.categorical(key, logits)
 
 
+def sample_gumbel_softmax(key: Key, logits: Array, temperature: float) -> Array:
+    """Draw relaxed one-hot labels, through which gradients flow; the largest entry is a label drawn exactly.
+
+    y = softmax((log π + g)/τ),  g_c ~ Gumbel(0, 1)
+
+    See Jang, Gu & Poole, 2017 (arXiv:1611.01144); Maddison, Mnih & Teh, 2017 (arXiv:1611.00712).
+
+    Args:
+        key: a PRNG key.
+        logits: [..., C], log π up to a constant.
+        temperature: τ > 0; the draws near one-hot labels as it nears 0, and their gradients vary more.
+
+    Returns:
+        [..., C], differentiable in the logits.
+    """
+    return jax.nn.softmax((logits + jax.random.gumbel(key, logits.shape, logits.dtype)) / temperature)
+
+
 def sample_normal(key: Key, mean: Array, log_std: Array) -> Array:
     """Draw independent normal variables, μ + σ ε with ε ~ N(0, 1).
 

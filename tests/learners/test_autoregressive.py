@@ -77,7 +77,7 @@ def test_several_masks_are_trained_one_at_a_time_and_their_probabilities_average
 
 
 def test_exported_samples_follow_the_order_of_the_mask_that_draws_them():
-    """By enumeration of three bits: each order draws from its own factorization, all of them from the mean."""
+    """By enumeration of three bits: each order draws from a law of its own, all of them from the mean."""
     keys = jax.random.split(jax.random.key(1), 3)
     drawn = [random_degrees(key, 3, (8,)) for key in keys]
     degrees = jax.tree.map(lambda *layers: jnp.stack(layers), *drawn)

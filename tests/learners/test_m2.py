@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from scipy.special import log_softmax, logsumexp
 
 from jaxdl.learners.m2 import m2
@@ -90,3 +91,31 @@ def test_its_terms_by_enumeration():
         column = styles[:, 3 * (c + 1) : 3 * (c + 1) + 2, 0]
         np.testing.assert_allclose(column[:2].ravel(), 1 / (1 + np.exp(-logits[0])), rtol=1e-3, atol=1e-5)
     np.testing.assert_array_equal(styles[:2, :2], X[0])
+
+
+def test_relaxed_labels_have_the_enumerated_bound_on_average():
+    """At a low temperature a relaxed label is one of the classes, drawn from q(y|x)."""
+    nets = Encoder(2, ()), BernoulliDecoder(SHAPE, ()), MLP(3, ())
+    learner = m2(*nets, optax.sgd(0.0), num_classes=3, labelled_share=R, alpha=ALPHA, temperature=1e-3)
+    copies = 4_000
+    batch = {"x": np.tile(X, (copies, 1, 1, 1)), "labelled": {"x": X_LABELLED, "label": LABEL}}
+    state = jax.jit(learner.init)(KEY, batch).replace(params={"model": VARIABLES})
+    _, metrics = jax.jit(learner.step)(state, batch)
+    expected, elbos = bounds(X.reshape(3, 4))
+    assert abs(metrics["bound"] - expected.mean()) < 4 * elbos.std(1).max() / np.sqrt(3 * copies)
+
+
+@pytest.mark.parametrize(
+    ("batch", "held", "message"),
+    [
+        ({"x": X, "label": LABEL}, {"label": np.array([0, 3])}, "label is 3 in example 1"),
+        ({"x": X, "label": LABEL}, {"x": 2 * X}, "x is 2.0 in example"),
+        ({"x": X, "labelled": {"x": X, "label": X}}, {}, "give integers"),
+    ],
+)
+def test_wrong_data_are_refused(batch, held, message):
+    nets = Encoder(2, ()), BernoulliDecoder(SHAPE, ()), MLP(3, ())
+    learner = m2(*nets, optax.sgd(0.0), num_classes=3, labelled_share=R, alpha=ALPHA)
+    state = jax.eval_shape(learner.init, KEY, batch)
+    with pytest.raises(ValueError, match=message):
+        learner.check(state, batch, held)

@@ -325,6 +325,7 @@ EXEMPT = {
     "sample_categorical",
     "sample_discretized_logistic",
     "sample_discretized_logistic_mixture",
+    "sample_gumbel_softmax",
     "sample_laplace",
     "sample_logistic",
     "sample_multivariate_normal",

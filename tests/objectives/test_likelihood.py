@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
-from scipy.special import expit, log_softmax, logsumexp, softmax
+from scipy.special import expit, log_softmax, logit, logsumexp, softmax
 
 from jaxdl.objectives.likelihood import (
     bernoulli_log_prob,
@@ -33,6 +33,7 @@ from jaxdl.objectives.sampling import (
     sample_categorical,
     sample_discretized_logistic,
     sample_discretized_logistic_mixture,
+    sample_gumbel_softmax,
     sample_laplace,
     sample_logistic,
     sample_multivariate_normal,
@@ -274,6 +275,18 @@ def test_discrete_sampler_draws_from_its_probabilities(sample, values, probs):
     counts = [(draws == np.float32(value)).sum() for value in values]
     assert sum(counts) == N
     assert stats.chisquare(counts, N * np.asarray(probs)).pvalue > 0.01
+
+
+def test_relaxed_labels_of_two_classes_have_the_distribution_of_the_binary_concrete():
+    """P(y_1 ≤ t) = σ(τ logit(t) − (l_1 − l_0)), of which τ → 0 leaves the softmax itself."""
+    logits, tau = np.array([0.3, -0.9], np.float32), 0.7
+    draw = jax.jit(partial(sample_gumbel_softmax, logits=jnp.tile(logits, (N, 1)), temperature=tau))
+    y = np.asarray(draw(jax.random.key(0)), np.float64)
+    np.testing.assert_allclose(y.sum(1), 1, rtol=1e-6)
+    assert stats.kstest(y[:, 1], lambda t: expit(tau * logit(t) - (logits[1] - logits[0]))).pvalue > 0.01
+    gradient = jax.grad(lambda logits: sample_gumbel_softmax(jax.random.key(1), logits, tau)[1])(logits)
+    drawn = sample_gumbel_softmax(jax.random.key(1), logits, tau)
+    np.testing.assert_allclose(gradient, drawn[0] * drawn[1] / tau * np.array([-1, 1]), rtol=1e-5)
 
 
 def test_multivariate_sampler_has_the_mean_and_covariance():

@@ -118,9 +118,11 @@ def import_diffrax() -> Any:
     return diffrax
 
 
-def continuous(layers: int = 1, hidden: tuple[int, ...] = (64, 64), octaves: int = 0) -> Bijector:
-    """Build a continuous flow of vectors, with exact traces; layers are fields that are followed in turn.
+def continuous(
+    layers: int = 1, hidden: tuple[int, ...] = (64, 64), octaves: int = 0, *, exact: bool = True
+) -> Bijector:
+    """Build a continuous flow of vectors, with exact traces or estimates; layers are fields followed in turn.
 
     See Chen et al. (2018), arXiv:1806.07366.
     """
-    return Chain(tuple(Continuous(hidden, octaves) for _ in range(layers)))
+    return Chain(tuple(Continuous(hidden, octaves, exact) for _ in range(layers)))
