@@ -11,7 +11,8 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 def model_flops(function: Callable[..., Any], *args: Any) -> int:
     """Count two operations for each product of a matrix product or convolution, in all steps of a scan.
 
-    Of branches the dearest counts; of a `while` loop, whose length nobody knows, one round.
+    Of branches the dearest counts, of `jax.lax.platform_dependent` the last, which is what JAX itself would
+    do; of a `while` loop, whose length nobody knows, one round.
     """
     return _of(jax.make_jaxpr(function)(*args).jaxpr)
 
@@ -31,7 +32,7 @@ def _of(jaxpr: Jaxpr) -> int:
             zeros = math.prod(params["lhs_dilation"])  # what a transposed one puts between is not multiplied
             total += 2 * equation.outvars[0].aval.size * (kernel.size // features) // zeros
         elif name == "cond":
-            total += max(inner)
+            total += inner[-1] if params.get("branches_platforms") else max(inner)
         else:
             total += params.get("length", 1) * sum(inner) if name == "scan" else sum(inner)
     return total

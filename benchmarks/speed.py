@@ -7,23 +7,29 @@ Both sides take turns: a window of a second of each, again and again. The table 
 of the fastest form of jaxdl to the faster of PyTorch eager and torch.compile in the same turn, with the
 lowest and the highest. A step of jaxdl is what `jaxdl train` runs, metrics and the guard against non-finite
 numbers included; k steps are one call; with n devices, each core is one, as `--cpu-devices n --strategy pmap`
-has it. Memory is the peak of jaxdl's step. MFU is the share of the peak of matrix products, which is measured
-first, that the products and convolutions of the faster jaxdl make up. `--small` shrinks all sizes, to try the
-script; the Transformer of 350 million parameters runs on a GPU, or where it is named.
+has it, and batch norm takes the statistics of the whole batch. PyTorch's images and kernels lie in
+channels_last, and its players of a GAN compute no gradient that they do not need. Memory is the peak of
+jaxdl's step. MFU is the share of the peak of matrix products, which is measured first, that the products and
+convolutions of the model make up at the rate of the faster jaxdl: none that is computed twice counts twice.
+`--small` shrinks all sizes, to try the script; the Transformer of 350 million parameters runs on a GPU, or
+where it is named. The table is written anew after each row.
 """
 
 import argparse
+import importlib.util
 import math
 import os
 import statistics
 import time
 from datetime import date
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 from flops import model_flops
 from results import machine
 
@@ -42,8 +48,9 @@ from jaxdl.nets.vae import BernoulliDecoder, Encoder
 from jaxdl.train import Options, Player, compile_step, gradient_learner
 from jaxdl.train.compile import layout
 
-# Each core a device; read when the backend starts.
+# Each core a device; and a GPU's memory for both sides. Read when the backend starts.
 os.environ.setdefault("XLA_FLAGS", f"--xla_force_host_platform_device_count={os.cpu_count()}")
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 RNG = np.random.default_rng(0)
 TARGETS = {
     **dict.fromkeys(("mlp", "vae", "made"), 1.5),
@@ -72,7 +79,7 @@ def nerf_learner(net, optimizer, options):
     return gradient_learner(init, {"net": Player(loss, optimizer)}, evaluate=evaluate, options=options)
 
 
-def workloads(small, bf16):
+def workloads(small, bf16, norm=nn.BatchNorm, chunk=128):
     """{name: (learner, batch, what the peer's sizes are)}; images are [B, H, W, C]."""
     adam, how = lambda: optim.adam(1e-3), {"options": Options(bf16=bf16)}
     pick = lambda full, tiny: tiny if small else full
@@ -100,8 +107,8 @@ def workloads(small, bf16):
     long = pick(1024, 16)
     return {
         "mlp": (classifier(MLP(10, hidden), adam(), **how), images, {"hidden": hidden}),
-        "cnn": (classifier(CNN(10), adam(), **how), images, {}),
-        "resnet18": (classifier(ResNet18(10), adam(), **how), photographs, {}),
+        "cnn": (classifier(CNN(10, norm=norm), adam(), **how), images, {}),
+        "resnet18": (classifier(ResNet18(10, norm=norm), adam(), **how), photographs, {}),
         "vae": (
             vae(
                 *(Encoder(20, (pick(400, 16),)), BernoulliDecoder((28, 28, 1), (pick(400, 16),)), adam()),
@@ -131,13 +138,13 @@ def workloads(small, bf16):
             transformer,
         ),
         "transformer350m": (
-            language_model(decoder(large, long), adam(), chunk=pick(128, 8), **speak),
+            language_model(decoder(large, long), adam(), chunk=chunk and pick(chunk, 8), **speak),
             tokens(pick(16, 2), long, large["vocabulary"]),
             large,
         ),
         "dcgan": (
             gan(
-                *(Generator((32, 32, 3), widths), Discriminator(widths[::-1]), adam(), adam()),
+                *(Generator((32, 32, 3), widths, norm), Discriminator(widths[::-1], norm), adam(), adam()),
                 **{"latent_dim": 64, **how},
             ),
             {"x": RNG.uniform(size=(pick(64, 4), 32, 32, 3)).astype(np.float32)},
@@ -231,16 +238,17 @@ def rate(call, wait, each, seconds):
     return steps / (time.perf_counter() - began)
 
 
-def measure(name, workload, options):
+def measure(name, options):
     """Take turns; return rates of each side, the ratios, and k."""
-    learner, batch, sizes = workload
+    learner, batch, sizes = workloads(options.small, options.bf16)[name]
     one, wait = jaxdl_side(learner, batch, 1)
     rate(one, wait, 1, 0)
     k = options.steps_per_call or max(2, min(16, int(rate(one, wait, 1, 0))))
     sides = {"jaxdl": (one, wait, 1), "jaxdl, k steps a call": (*jaxdl_side(learner, batch, k), k)}
     num_devices = math.gcd(len(next(iter(batch.values()))), len(jax.devices()))
     if num_devices > 1:
-        sides["jaxdl, n devices"] = *jaxdl_side(learner, batch, k, num_devices), k
+        joint = workloads(options.small, options.bf16, partial(nn.BatchNorm, axis_name="batch"))[name][0]
+        sides["jaxdl, n devices"] = *jaxdl_side(joint, batch, k, num_devices), k
     if not options.alone:
         sides["torch"] = *torch_side(name, batch, sizes, False, options.bf16), 1
         if not options.eager:
@@ -279,36 +287,38 @@ def main():
     for name in options.names:
         if name not in TARGETS:
             parser.error(f"there is no workload {name!r}; there are {', '.join(TARGETS)}")
+    if not options.alone and importlib.util.find_spec("torch") is None:
+        parser.error('PyTorch is not installed: pip install "jaxdl[bench]", or --alone')
     versions = " ".join(
         f"{name} {metadata.version(name)}" for name in ("jax", "flax", "torch")[: 2 + (not options.alone)]
     )
     lines = [f"{machine()}, {versions}, {date.today()}", ""]
-    made = workloads(options.small, options.bf16)
+    counted = workloads(options.small, options.bf16, chunk=None)
     peak = matrix_peak(options.small, options.bf16)
     dtype = "bfloat16" if options.bf16 else "float32"
     lines[0] += f"; {jax.devices()[0].device_kind}, {dtype}, matrix products at {peak / 1e12:.3g} TFLOP/s"
     heads = None
     usual = [name for name in TARGETS if name != "transformer350m" or jax.default_backend() != "cpu"]
     for name in options.names or usual:
-        rates, ratios, k = measure(name, made[name], options)
+        rates, ratios, k = measure(name, options)
         if heads is None:
             heads = list(rates)
             lines.append(f"| workload, steps/s | {' | '.join(heads)} | k | ratio | target | MFU | memory |")
             lines.append(f"|---|{'---|' * (len(heads) + 5)}")
             print("\n".join(lines))
         ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else "–"
-        learner, batch, _ = made[name]
+        learner, batch, _ = counted[name]
         state = jax.eval_shape(learner.init, jax.random.key(0), batch)
         fastest = max(rate for side, rate in rates.items() if side.startswith("jaxdl"))
         share = model_flops(learner.step, state, batch) * fastest / peak
-        memory = peak_memory(learner, batch)
+        memory = peak_memory(*workloads(options.small, options.bf16)[name][:2])
         shown = (f"{rates[head]:.3g}" if head in rates else "–" for head in heads)
         cells = [name, *shown, str(k), ratio, f"{TARGETS[name]:g}"]
         cells += [f"{share:.0%}", "–" if memory is None else f"{memory / 2**20:.3g} MiB"]
         lines.append(f"| {' | '.join(cells)} |")
         print(lines[-1], flush=True)
-    if options.out:
-        Path(options.out).write_text("\n".join(lines) + "\n")
+        if options.out:
+            Path(options.out).write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

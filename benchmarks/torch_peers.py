@@ -180,12 +180,15 @@ def game(make, judge, real, latent):
     optimizers = adam(judge), adam(make)
 
     def step():
-        fake = make(torch.randn(len(real), latent, device=real.device))
+        with torch.no_grad():
+            fake = make(torch.randn(len(real), latent, device=real.device))
         optimizers[0].zero_grad(set_to_none=True)
-        (F.softplus(-judge(real)).mean() + F.softplus(judge(fake.detach())).mean()).backward()
+        (F.softplus(-judge(real)).mean() + F.softplus(judge(fake)).mean()).backward()
         optimizers[0].step()
         optimizers[1].zero_grad(set_to_none=True)
+        judge.requires_grad_(False)
         F.softplus(-judge(make(torch.randn(len(real), latent, device=real.device)))).mean().backward()
+        judge.requires_grad_(True)
         optimizers[1].step()
 
     return step
@@ -194,13 +197,9 @@ def game(make, judge, real, latent):
 def step_of(name, batch, sizes, wrap=lambda module: module):
     """Return a training step of a workload; `wrap` is torch.compile, or nothing."""
     if name == "dcgan":
-        judge = discriminator(batch["x"].shape[1], sizes["widths"][::-1])
-        return game(
-            wrap(generator(sizes["latent"], batch["x"].shape[1], sizes["widths"])),
-            wrap(judge),
-            batch["x"],
-            sizes["latent"],
-        )
+        channels, widths, latent = batch["x"].shape[1], sizes["widths"], sizes["latent"]
+        nets = generator(latent, channels, widths), discriminator(channels, widths[::-1])
+        return game(*(wrap(net.to(memory_format=torch.channels_last)) for net in nets), batch["x"], latent)
     if name in ("vae", "realnvp", "made"):
         made = {
             "vae": lambda: VAE(batch["x"].shape[1], sizes["width"], sizes["latent"]),
@@ -211,8 +210,8 @@ def step_of(name, batch, sizes, wrap=lambda module: module):
         return trainer(lambda: net(batch["x"]), made)
     made = {
         "mlp": lambda: nn.Sequential(nn.Flatten(), mlp((batch["x"][0].numel(), *sizes["hidden"], 10))),
-        "cnn": lambda: cnn(10),
-        "resnet18": lambda: resnet18(10),
+        "cnn": lambda: cnn(10).to(memory_format=torch.channels_last),
+        "resnet18": lambda: resnet18(10).to(memory_format=torch.channels_last),
         "lstm": lambda: LSTM(sizes["vocabulary"], sizes["width"]),
         **dict.fromkeys(
             ("transformer", "transformer350m"),

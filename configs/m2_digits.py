@@ -102,7 +102,7 @@ def m2_digits(
     learner = m2(
         Encoder(latent_dim, hidden),
         BernoulliDecoder(train.example["image"].shape, hidden[::-1]),
-        MLP(classes, hidden) if classifier == "mlp" else CNN(classes, norm=False),
+        MLP(classes, hidden) if classifier == "mlp" else CNN(classes, norm=None),
         optim.adam(optim.warmup_cosine(learning_rate, steps)),
         num_classes=classes,
         labelled_share=num_labels / len(train),

@@ -54,7 +54,7 @@ def wgan_digits(
 
     learner = gan(
         Generator(train.example["image"].shape, widths),
-        Discriminator(widths[::-1], norm=False),
+        Discriminator(widths[::-1], norm=None),
         optim.adam(learning_rate, b1=0.0, b2=0.9),
         optim.adam(learning_rate, b1=0.0, b2=0.9),
         latent_dim=latent_dim,

@@ -1,5 +1,7 @@
 """Small convolutional classifier."""
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 from flax import linen as nn
 
@@ -19,22 +21,23 @@ class CNN(nn.Module):
         widths: channels of each stage.
         hidden: width of the dense layer.
         dropout: share of its units dropped in training.
-        norm: whether the stages have batch norm; without it the net has no statistics.
+        norm: normalisation of the stages, or None; for statistics over all devices under pmap, give
+            `partial(nn.BatchNorm, axis_name="batch")`.
     """
 
     num_classes: int
     widths: tuple[int, ...] = (32, 64)
     hidden: int = 256
     dropout: float = 0.5
-    norm: bool = True
+    norm: Callable[..., nn.Module] | None = nn.BatchNorm
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
         """Map images [B, H, W, C] to logits [B, num_classes]."""
         for width in self.widths:
-            x = Conv(width, (3, 3), use_bias=not self.norm)(x)
-            if self.norm:
-                x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(x)
+            x = Conv(width, (3, 3), use_bias=self.norm is None)(x)
+            if self.norm is not None:
+                x = self.norm(use_running_average=not train, momentum=0.9)(x)
             x = nn.relu(x)
             if min(x.shape[1:3]) > 4:
                 x = max_pool(x)

@@ -23,10 +23,13 @@ class Generator(nn.Module):
     Attributes:
         shape: (H, W, C) of an image; H and W divide by 2 to the number of widths.
         widths: channels before each doubling.
+        norm: normalisation; for statistics over all devices under pmap, give
+            `partial(nn.BatchNorm, axis_name="batch")`.
     """
 
     shape: tuple[int, int, int]
     widths: tuple[int, ...] = (128, 64)
+    norm: Callable[..., nn.Module] = nn.BatchNorm
 
     @nn.compact
     def __call__(self, z: Array, *, train: bool) -> Array:
@@ -37,7 +40,7 @@ class Generator(nn.Module):
             raise ValueError(
                 f"a {height}x{width} image does not halve {len(self.widths)} times: give fewer widths"
             )
-        norm = partial(nn.BatchNorm, use_running_average=not train, momentum=0.9)
+        norm = partial(self.norm, use_running_average=not train, momentum=0.9)
         x = Dense((height // shrink) * (width // shrink) * self.widths[0], use_bias=False)(z)
         x = x.reshape(-1, height // shrink, width // shrink, self.widths[0])
         for features in self.widths[1:]:
@@ -55,12 +58,12 @@ class Discriminator(nn.Module):
 
     Attributes:
         widths: channels after each halving.
-        norm: whether batch norm is used; a critic with a gradient penalty must not (Gulrajani et al., 2017).
+        norm: as of the generator; None for a critic with a gradient penalty (Gulrajani et al., 2017).
         act: nonlinearity of all layers but the last.
     """
 
     widths: tuple[int, ...] = (64, 128)
-    norm: bool = True
+    norm: Callable[..., nn.Module] | None = nn.BatchNorm
     act: Callable[[Array], Array] = partial(nn.leaky_relu, negative_slope=0.2)
 
     @nn.compact
@@ -68,9 +71,9 @@ class Discriminator(nn.Module):
         """Map images [B, H, W, C] in [0, 1] to logits [B]."""
         x = 2 * x - 1
         for index, features in enumerate(self.widths):
-            normed = self.norm and index > 0
-            x = Conv(features, (4, 4), strides=(2, 2), use_bias=not normed)(x)
-            if normed:
-                x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(x)
+            norm = self.norm if index > 0 else None
+            x = Conv(features, (4, 4), strides=(2, 2), use_bias=norm is None)(x)
+            if norm is not None:
+                x = norm(use_running_average=not train, momentum=0.9)(x)
             x = self.act(x)
         return Dense(1, dtype=jnp.float32)(x.reshape(len(x), -1))[:, 0]

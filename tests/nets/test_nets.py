@@ -51,7 +51,7 @@ NETS = {
     "linear map": (MLP(4, ()), REST, (2, 3), [(2, 4)], dense(3, 4)),
     "CNN, two poolings": (CNN(10, (4, 6), 16), REST, IMAGE, [(2, 10)], cnn(1, 7)),
     "CNN, 4x4 is not pooled": (CNN(10, (4, 6), 16), REST, (2, 8, 8, 3), [(2, 10)], cnn(3, 4)),
-    "CNN without norm": (CNN(10, (4, 6), 16, norm=False), REST, IMAGE, [(2, 10)], cnn(1, 7, False)),
+    "CNN without norm": (CNN(10, (4, 6), 16, norm=None), REST, IMAGE, [(2, 10)], cnn(1, 7, False)),
     "ResNet-20, option A": (ResNet20(10), REST, CIFAR, [(2, 10)], 269_722),
     "ResNet-20, odd size": (ResNet20(10), REST, (2, 25, 27, 3), [(2, 10)], 269_722),
     "ResNet-56, option A": (cifar_resnet(56, 10), REST, CIFAR, [(2, 10)], 853_018),
@@ -63,7 +63,7 @@ NETS = {
     "GaussianDecoder": (GaussianDecoder((4, 3), (5,)), {}, (2, 3), [(2, 4, 3)] * 2, dense(3, 5, 12) + 1),
     "Generator": (Generator((12, 8, 3), (6, 4)), REST, (2, 5), [(2, 12, 8, 3)], GENERATOR),
     "Discriminator": (Discriminator((4, 6)), REST, (2, 12, 8, 3), [(2,)], DISCRIMINATOR),
-    "critic": (Discriminator((4, 6), norm=False), REST, (2, 8, 8, 1), [(2,)], CRITIC),
+    "critic": (Discriminator((4, 6), norm=None), REST, (2, 8, 8, 1), [(2,)], CRITIC),
 }
 
 KEY = jax.random.key(0, impl="rbg")  # compiles several times faster than the default generator
@@ -220,7 +220,7 @@ def test_mlp_equals_numpy():
 
 
 def test_images_of_the_unit_interval_come_out_and_go_in_around_zero():
-    generator, critic = Generator((2, 2, 1), (3,)), Discriminator((3,), norm=False)
+    generator, critic = Generator((2, 2, 1), (3,)), Discriminator((3,), norm=None)
     z = 100 * example(generator, (4, 5)) - 50
     images = jax.jit(partial(generator.apply, train=False))(filled(generator, z), z)
     assert images.shape == (4, 2, 2, 1) and images.min() >= 0 and images.max() <= 1 and images.std() > 0.1
@@ -260,8 +260,12 @@ def test_basic_block_starts_as_its_shortcut(project):
         np.testing.assert_array_equal(changed, expected)
 
 
-def test_norm_with_an_axis_name_sees_the_whole_batch():
-    net = ResNet(3, blocks=(1,), widths=(4,))
+@pytest.mark.parametrize(
+    "net",
+    [ResNet(3, blocks=(1,), widths=(4,)), CNN(3, (4,), 8, dropout=0.0), Discriminator((4, 4))],
+    ids=["ResNet", "CNN", "Discriminator"],
+)
+def test_norm_with_an_axis_name_sees_the_whole_batch(net):
     x = example(net, (8, 6, 6, 3)) + np.arange(8, dtype=np.float32)[:, None, None, None]
     variables = filled(net, x)
 
@@ -270,7 +274,7 @@ def test_norm_with_an_axis_name_sees_the_whole_batch():
 
     def apart(net):
         logits, updated = jax.jit(jax.vmap(partial(apply, net), axis_name="batch"))(x.reshape(4, 2, 6, 6, 3))
-        return logits.reshape(8, 3), updated
+        return logits.reshape(whole.shape), updated
 
     whole, statistics = jax.jit(partial(apply, net))(x)
     joined, joined_statistics = apart(net.clone(norm=partial(nn.BatchNorm, axis_name="batch")))
