@@ -22,261 +22,14 @@ import tempfile
 import time
 from datetime import date
 from pathlib import Path
-from typing import NamedTuple
+
+from rows import FULL, ROWS, Row
 
 from jaxdl.cli import describe
 
 ROOT = Path(__file__).parents[1]
 RECORD, PAGE, README = ROOT / "benchmarks" / "results.json", ROOT / "RESULTS.md", ROOT / "README.md"
 BEGIN, END = "<!-- systems: python benchmarks/results.py --write -->\n", "<!-- end of systems -->\n"
-
-
-class Row(NamedTuple):
-    """Say what to run and which number to read.
-
-    Attributes:
-        name: of the row.
-        arguments: of `jaxdl train`.
-        metric: that is read, of the test data, or of the last validation where there is no test.
-        target: that it is to reach, where one is asked for.
-        reference: what the paper or another code reports, as text.
-        maximize: whether more of it is better.
-        seeds: runs, with seeds 0, 1, ...
-        scale: factor of the number as it is shown; −1 turns an ELBO into a bound on the NLL.
-    """
-
-    name: str
-    arguments: str
-    metric: str
-    target: float | None
-    reference: str = ""
-    maximize: bool = True
-    seeds: int = 1
-    scale: float = 1
-
-
-MNIST = "--dataset mnist"
-DDPG = "--num-critics 1 --smoothing-std 0 --policy-every 1"
-PENDULUM = (
-    "--environment Pendulum-v1 --num-envs 4 --num-steps 256 --epochs 10 --minibatches 16 --discount 0.9 "
-    "--gae-lambda 0.95 --env-steps 300000"
-)
-ACROBOT = (
-    "--environment Acrobot-v1 --num-steps 64 --epochs 10 --minibatches 4 --discount 0.99 --gae-lambda 0.94 "
-    "--env-steps 200000"
-)
-MOUNTAIN_CAR = (
-    "--environment MountainCar-v0 --unit --octaves 2 --collect 2 --updates 8 --explore-share 0.3 "
-    "--explore-last 0.02 --target-rate 0.01 --discount 0.99 --env-steps 100000"
-)
-SPLITS = f"{MNIST} --train-split train[:99%] --validation-split train[99%:]"
-FIXED = f"{SPLITS} --binarization fixed --weight-decay 0.01"
-DYNAMIC = f"{SPLITS} --binarization dynamic"
-EIGHT_BITS = f"{SPLITS} --bins 256"
-VAE = f"{DYNAMIC} --latent-dim 50 --hidden 200 200 --nll-samples 5000"
-DENSITY = "flow_density.py --density"
-ROWS = [
-    Row("multilayer perceptron, digits", "mlp_digits.py", "accuracy", 0.98),
-    Row("convolutional network, digits", "cnn_digits.py", "accuracy", 0.985),
-    Row("ResNet-20, CIFAR-10", "resnet_cifar10.py", "accuracy", 0.91, "0.9125 (paper)"),
-    Row(
-        "ResNet-20, a fifth of CIFAR-10 (train 10,000, test 2,000), two cores",
-        "resnet_cifar10.py --epochs 12 --strategy pmap --cpu-devices 2",
-        "accuracy",
-        None,
-        "0.9125 (paper; all of it, 200 epochs)",
-    ),
-    Row("convolutional network, MNIST", f"cnn_digits.py {MNIST} --epochs 10", "accuracy", 0.992),
-    Row("VAE, digits, −ELBO in nats", "vae_digits.py", "elbo", 19, maximize=False, scale=-1),
-    Row("VAE, photographs, ELBO in nats", "vae_photographs.py", "elbo", 820),
-    Row(
-        "autoencoder, digits, squared error",
-        "autoencoder_digits.py",
-        "loss",
-        0.85,
-        "1.55 (8 principal components)",
-        False,
-    ),
-    Row(
-        "conditional VAE, digits, −ELBO in nats", "conditional_vae_digits.py", "elbo", 20.5, "", False, 1, -1
-    ),
-    Row("M2, digits, 100 labels: error", "m2_digits.py", "error", 0.15, "", False),
-    Row("CAVI, ring: log-density in nats", "cavi_ring.py", "log_prob", -4.77, "−4.757 (the true density)"),
-    *(
-        Row(f"{system}, −log p in nats", arguments, "nll", target, reference, maximize=False)
-        for system, arguments, target, reference in (
-            ("MADE, digits", "made_digits.py", 17.5, ""),
-            ("FVSBN, digits", "made_digits.py --model fvsbn", 19.6, ""),
-            ("NADE, digits", "nade_digits.py", 17.3, ""),
-            ("DeepNADE, digits", "order_agnostic_digits.py", 16.7, ""),
-            ("gated PixelCNN, digits", "pixelcnn_digits.py", 17.4, ""),
-            ("table, 3x3 pixels of digits", "tabular_digits.py", 5.05, ""),
-            ("AR(2), 64 steps", "ar_series.py", 91.3, "91.25 (the law of the series)"),
-            (
-                "MADE, one mask, MNIST, fixed binarization",
-                f"made_digits.py {FIXED} --learning-rate 1e-2 --epochs 30",
-                95,
-                "88.40 (paper), 94.5 (pytorch-made)",
-            ),
-            (
-                "MADE, 8 masks, MNIST, fixed binarization",
-                f"made_digits.py {FIXED} --learning-rate 1e-2 --epochs 60 --num-masks 8",
-                92,
-                "88.04 (paper, 32 masks)",
-            ),
-            (
-                "FVSBN, MNIST, fixed binarization",
-                f"made_digits.py {FIXED} --learning-rate 2e-2 --epochs 20 --model fvsbn",
-                98.5,
-                "97.45 (Gan et al., 2015)",
-            ),
-            (
-                "NADE, MNIST, fixed binarization",
-                f"nade_digits.py {FIXED} --learning-rate 1e-2 --epochs 12",
-                90,
-                "88.33 (paper)",
-            ),
-            (
-                "gated PixelCNN, MNIST, dynamic binarization",
-                f"pixelcnn_digits.py {DYNAMIC} --epochs 6",
-                85,
-                "81.30 (PixelCNN, paper)",
-            ),
-        )
-    ),
-    Row(
-        "VAE, MNIST, −log p in nats, k=5000, dynamic binarization",
-        f"vae_digits.py {VAE} --epochs 300",
-        "nll_k5000_dynamic",
-        90.5,
-        "86.76 (Burda et al., 2016)",
-        False,
-    ),
-    Row(
-        "IWAE k=50, MNIST, −log p in nats, k=5000, dynamic binarization",
-        f"vae_digits.py {VAE} --k 50 --batch-size 20 --epochs 40",
-        "nll_k5000_dynamic",
-        88,
-        "84.78 (Burda et al., 2016)",
-        False,
-    ),
-    Row(
-        "M2, convolutional classifier, MNIST, 100 labels: error",
-        f"m2_digits.py {SPLITS} --classifier cnn --shift 2 --latent-dim 50 --epochs 5",
-        "error",
-        0.15,
-        "0.1197 (paper, dense classifier)",
-        False,
-    ),
-    *(
-        Row(f"{system}, bits/dim", arguments, "bits_per_dim", target, reference, maximize=False)
-        for system, arguments, target, reference in (
-            ("Glow, digits", "flow_digits.py", 2.13, ""),
-            ("Glow, MNIST", f"flow_digits.py {EIGHT_BITS} --epochs 10", None, "1.05 (FFJORD)"),
-            (
-                "RealNVP, MNIST",
-                f"flow_digits.py {EIGHT_BITS} --flow real_nvp --width 16 --epochs 5",
-                None,
-                "1.06 (FFJORD)",
-            ),
-            (
-                "MAF, MNIST",
-                f"flow_digits.py {EIGHT_BITS} --flow maf --steps 5 --epochs 10",
-                None,
-                "1.89 (paper)",
-            ),
-            ("SRFlow, digits", "conditional_flow_digits.py", 1.55, ""),
-            ("RNADE, photographs", "rnade_photographs.py", 4.6, ""),
-            ("PixelCNN of 8 levels, photographs", "pixelcnn_photographs.py", 0.6, ""),
-            ("WaveNet, notes", "wavenet_tones.py", 2.15, "1.61 (their noise alone)"),
-        )
-    ),
-    Row(
-        "Transformer, documentation of CPython, nats a character",
-        "transformer_text.py",
-        "loss",
-        1.5,
-        "",
-        False,
-    ),
-    Row("LSTM, documentation of CPython, nats a character", "lstm_text.py", "loss", 1.3, "", False),
-    Row("VRNN, strokes, ELBO in nats", "vrnn_strokes.py", "elbo", 65),
-    Row("STCN, strokes, ELBO in nats", "vrnn_strokes.py --model stcn", "elbo", 70),
-    *(
-        Row(
-            f"{system}: gap to the truth in nats",
-            f"{DENSITY} {arguments}",
-            "gap",
-            0.05,
-            "0 (exact)",
-            maximize=False,
-        )
-        for system, arguments in (
-            ("RealNVP, two moons", "two_moons"),
-            ("MAF, two moons", "two_moons --flow maf"),
-            ("spline flow, two moons", "two_moons --flow spline_flow --layers 4"),
-            ("RealNVP, eight Gaussians", "eight_gaussians --octaves 4 --steps 12000"),
-            (
-                "MAF, eight Gaussians",
-                "eight_gaussians --flow maf --layers 8 --hidden 128 128 --octaves 4 --steps 15000",
-            ),
-            ("spline flow, eight Gaussians", "eight_gaussians --flow spline_flow --layers 4"),
-        )
-    ),
-    Row("GAN, ring: share within 3σ", "gan_ring.py", "high_quality", 0.9),
-    Row("DCGAN, digits: Fréchet distance of pixels", "dcgan_digits.py", "frechet", 0.5, maximize=False),
-    Row("WGAN-GP, digits: Fréchet distance of pixels", "wgan_digits.py", "frechet", 0.4, maximize=False),
-    *(
-        Row(f"{system}, return", f"{config} {options}".strip(), "return", target, reference, seeds=5)
-        for system, config, options, target, reference in (
-            ("PPO, CartPole, 100k steps", "ppo_cartpole.py", "", 500, "500 (rl-zoo)"),
-            ("TRPO, CartPole, 100k steps", "trpo_cartpole.py", "", 475, ""),
-            ("A2C, CartPole, 500k steps", "a2c_cartpole.py", "", 500, "500 (rl-zoo)"),
-            ("actor-critic, CartPole, 500k steps", "a2c_cartpole.py", "--gae-lambda 0", 475, ""),
-            ("REINFORCE with baseline, CartPole", "reinforce_cartpole.py", "", 475, ""),
-            ("DQN, CartPole, 100k steps", "dqn_cartpole.py", "", 500, "500 (rl-zoo), 488.7 (CleanRL)"),
-            ("C51, CartPole", "c51_cartpole.py", "", 475, "481.2 (CleanRL)"),
-            ("SAC, Pendulum, 30k steps", "sac_pendulum.py", "", -160, "−157.0 (rl-zoo, 20k)"),
-            ("TD3, Pendulum, 30k steps", "td3_pendulum.py", "", -160, "−151.9 (rl-zoo, 20k)"),
-            ("DDPG, Pendulum, 30k steps", "td3_pendulum.py", DDPG, -170, "−152.1 (rl-zoo, 20k)"),
-            ("PPO, Pendulum", "ppo_cartpole.py", PENDULUM, -200, "−172.2 (rl-zoo, 100k)"),
-            ("PPO, Acrobot", "ppo_cartpole.py", ACROBOT, -85, "−73.5 (rl-zoo, 1M)"),
-            ("DQN, MountainCar, 108k steps", "dqn_cartpole.py", MOUNTAIN_CAR, -110, "−100.8 (rl-zoo)"),
-        )
-    ),
-    Row("SARSA, cliff: greedy return", "sarsa_cliff.py", "sarsa/return", -17, "−17 (the safe path)"),
-    Row("Q-learning, cliff: greedy return", "sarsa_cliff.py", "q_learning/return", -13, "−13 (exact)"),
-    Row("TD(0), random walk: error", "td_random_walk.py", "value_error", 0.04, "0 (exact)", False),
-    Row("Dyna-Q, maze: steps, median of 5", "dyna_q_maze.py", "median_length", 14, "14 (exact)", False),
-    Row(
-        "Monte Carlo, FrozenLake: success",
-        "monte_carlo_frozenlake.py",
-        "median_return",
-        0.7,
-        "0.7442 (exact)",
-    ),
-    Row(
-        "Q-learning, FrozenLake: success, median of 5",
-        "q_learning_frozenlake.py",
-        "median_return",
-        0.73,
-        "0.7442 (exact)",
-    ),
-    Row(
-        "Q-learning, Taxi: return, median of 5",
-        "q_learning_frozenlake.py --environment taxi --decay 0",
-        "median_return",
-        7.8,
-        "7.93 (exact)",
-    ),
-    Row(
-        "value iteration, FrozenLake: V*(start)",
-        "value_iteration_frozenlake.py",
-        "start_value",
-        0.542,
-        "0.542026 (exact)",
-    ),
-]
 
 
 def machine() -> str:
@@ -346,6 +99,15 @@ def page(record: dict) -> str:
             ),
         )
         lines.append(f"| {' | '.join(cells)} |")
+    lines += [
+        "",
+        "Rows of the size that two cores train in about an hour may miss what is asked or reported by it.",
+        "These are full sizes for a GPU, which have not been run here:",
+        "",
+        "| system | `jaxdl train configs/` |",
+        "|---|---|",
+        *(f"| {name} | `{arguments}` |" for name, arguments in FULL.items()),
+    ]
     return "\n".join(lines) + "\n"
 
 

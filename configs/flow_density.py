@@ -8,8 +8,8 @@ Command: jaxdl train configs/flow_density.py
     jaxdl train configs/flow_density.py --density eight_gaussians --flow maf --layers 8 --hidden 128 128
     --octaves 4 --steps 15000
 Time: 30 s on 2 cores
-Expected: gap to the true density, on test points: two moons <= 0.03 nats (RealNVP, MAF, spline flow); eight
-    Gaussians <= 0.02 (spline flow), 0.05 (RealNVP, MAF)
+Expected: gap to the true density, on test points: two moons <= 0.03 nats, eight Gaussians <= 0.05 (RealNVP,
+    MAF, spline flow)
 """
 
 from typing import Literal

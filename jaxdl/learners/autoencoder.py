@@ -29,6 +29,8 @@ def sparse_l1(weight: float) -> Penalty:
 def sparse_kl(weight: float, rho: float = 0.05) -> Penalty:
     """Ask each unit of the code to be active a fraction ρ of the time: λ Σ_j KL(ρ ‖ ρ̂_j), ρ̂ of the batch.
 
+    Under `pmap` and with `accumulate`, ρ̂ is that of a part of the batch, as the statistics of batch norm are.
+
     See Ng, "Sparse Autoencoder" (2011).
     """
     return lambda encode, x: weight * sparsity_kl_penalty(encode(x).mean(0), rho)
