@@ -63,6 +63,10 @@ def ar_series(
     """
     if order < 1:
         raise ValueError(f"order is {order}; give 1 or more")
+    if num_steps < 5 * (order + LENGTH):
+        raise ValueError(
+            f"num_steps is {num_steps}; give {5 * (order + LENGTH)} or more, of which the test has a fifth"
+        )
     sources = (windows(series(s, n), order) for s, n in enumerate([num_steps, *[num_steps // 5] * 2]))
     train, validation, test = (Batches(source, batch_size, seed) for source in sources)
     steps = epochs * len(train) // batch_size

@@ -36,6 +36,10 @@ def cavi_ring(
         steps: sweeps.
         seed: of the points and of where the mixtures start.
     """
+    if components > num_points:
+        raise ValueError(
+            f"components is {components}; give {num_points} at most, as many as there are points"
+        )
     x, test = (
         jnp.asarray(densities.eight_gaussians(seed + part, num, std=std)["x"] / std)
         for part, num in enumerate((num_points, 10_000))

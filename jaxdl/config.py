@@ -23,13 +23,18 @@ RANGES: tuple[tuple[str, Callable[[float], bool], str], ...] = (
     (
         r"(\w+_)?(dim|learning_rate|size|width|widths)|num_\w+"
         "|capacity|channels|clip_norm|collect|components|context|critic_steps|delta|depth|dilations|env_steps"
-        "|epochs|features|hidden|k|layers|length|levels|minibatches|n|skip|steps|stride|temperature|updates|value_epochs|warmup",
+        "|epochs|features|hidden|k|layers|length|levels|minibatches|n|prior_std|restarts|skip|std|steps|stride"
+        "|target_every|temperature|updates|value_epochs|warmup",
         lambda x: x > 0,
         "a number above 0",
     ),
     ("bins", lambda x: x >= 2, "2 or more"),
     ("dropout|ema|label_smoothing|momentum|rate", lambda x: 0 <= x < 1, "a number of at least 0 and below 1"),
-    ("discount|explore_last|explore_share|gae_lambda", lambda x: 0 <= x <= 1, "a number from 0 to 1"),
+    (
+        "discount|epsilon|explore_last|explore_share|gae_lambda|lambda_|target_rate",
+        lambda x: 0 <= x <= 1,
+        "a number from 0 to 1",
+    ),
     (".*", lambda x: x >= 0, "0 or more"),
     (".*", lambda x: -math.inf < x < math.inf, "a finite number"),
 )

@@ -63,5 +63,5 @@ def warmup_cosine(peak: float, steps: int, warmup: int = 0, end: float = 0.0) ->
         A schedule, t -> η_t.
     """
     if steps < 1:
-        raise ValueError(f"steps is {steps}; give 1 or more")
+        raise ValueError(f"steps is {steps}; give 1 or more, such as epochs · examples / batch_size")
     return optax.warmup_cosine_decay_schedule(0.0, peak, min(warmup, steps // 2), steps, end)

@@ -8,11 +8,12 @@ import pytest
 from scipy import stats
 
 from jaxdl.learners.flow import dequantized, flow, quantized
-from jaxdl.learners.flow_pictures import draw_plane, heat_map, sample
+from jaxdl.learners.flow_pictures import draw_edits, draw_given, draw_plane, heat_map, sample
 from jaxdl.nets.flows import ActNorm, Chain, Reverse, Scaling, glow, real_nvp
 from jaxdl.train import Options
 
 KEY = jax.random.key(0)
+RNG = np.random.default_rng(0)
 
 
 def normal(seed, *shape):
@@ -138,6 +139,60 @@ def test_a_plane_is_drawn_beside_the_truth():
     of_flow, truth = np.split(np.asarray(pictures["density beside the truth"]), 2, axis=1)
     np.testing.assert_allclose(of_flow, truth, atol=0.05)
     assert pictures["samples"].shape == truth.shape == (256, 256)
+
+
+class Shift:
+    """z = x − shift(x, u): what a flow is to the pictures."""
+
+    def __init__(self, shift):
+        self.shift = shift
+
+    def forward_and_log_det(self, x, context=None):
+        return x - self.shift(x, context), None
+
+    def inverse_and_log_det(self, z, context=None):
+        return z + self.shift(z, context), None
+
+
+def cells(picture, num_rows, num_columns, size=2):
+    """Cut a grid of images of a side, a pixel apart, into [rows, columns, size, size]."""
+    picture = np.asarray(picture).squeeze()
+    at = [slice(i * (size + 1), i * (size + 1) + size) for i in range(max(num_rows, num_columns))]
+    return np.array([[picture[at[i], at[j]] for j in range(num_columns)] for i in range(num_rows)])
+
+
+def test_edits_keep_the_latents_and_change_the_attribute():
+    """x' = x − s(u) + s(u'); a sample of each attribute has the same latents."""
+    level = np.float32([0.1, 0.2, 0.4])
+    flow = Shift(lambda x, u: (u @ level)[:, None, None, None])
+    x, u = np.float32(RNG.uniform(0.3, 0.5, (2, 2, 2, 1))), np.eye(3, dtype=np.float32)[[2, 0]]
+    draw = draw_edits(lambda x: x, examples=2, temperature=0.0)
+    pictures = draw(flow, {"x": x, "context": u}, KEY)
+    edits = cells(pictures["edits"], 2, 4)
+    np.testing.assert_array_equal(edits[:, 0], x[..., 0])
+    expected = (x - (u @ level)[:, None, None, None])[:, None, ..., 0] + level[None, :, None, None]
+    np.testing.assert_allclose(edits[:, 1:], expected, rtol=1e-5)
+    samples = cells(pictures["samples"], 2, 3)
+    np.testing.assert_allclose(samples, np.broadcast_to(level[None, :, None, None], samples.shape))
+
+
+def test_samples_are_drawn_given_the_condition():
+    """At temperature 0 the sample is what the flow adds to zero: the condition, by these two flows."""
+    x = np.float32(RNG.uniform(0.1, 0.9, (2, 2, 2, 1)))
+    small = x[:, :1, :1]
+    of_context = Shift(lambda z, u: jax.image.resize(u, z.shape, "nearest"))
+    draw = draw_given(lambda x: x, examples=2, samples=2, temperature=0.0)
+    (picture,) = draw(of_context, {"x": x, "context": small}, KEY).values()
+    rows, wide = cells(picture, 2, 4), np.broadcast_to(small[..., 0], (2, 2, 2))
+    np.testing.assert_allclose(rows, np.stack([wide, x[..., 0], wide, wide], 1), rtol=1e-6)
+
+    def of_first_half(z, _):
+        return jnp.concatenate([jnp.zeros_like(z[..., :1]), z[..., :1]], -1)
+
+    pair = np.concatenate([x, x[::-1]], -1)
+    (picture,) = draw(Shift(of_first_half), {"x": pair}, KEY).values()
+    given, truth = pair[..., 0], pair[..., 1]
+    np.testing.assert_allclose(cells(picture, 2, 4), np.stack([given, truth, given, given], 1), rtol=1e-6)
 
 
 def test_densities_stay_in_float32_under_mixed_precision():
