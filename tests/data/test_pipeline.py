@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdl.data import Batches
+from jaxdl.data import Batches, pipeline
 from jaxdl.data.pipeline import calls
 
 SOURCE = {"x": np.arange(10, dtype=np.uint8), "y": np.arange(10, dtype=np.float32).reshape(10, 1) / 10}
@@ -56,6 +56,23 @@ def test_a_batch_is_a_function_of_seed_and_step():
 
 def test_uint8_stays_uint8_until_the_transform():
     assert Batches(SOURCE, 4).items(0, 2)["example"]["x"].dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("backend", "limit", "expected"),
+    [("cpu", 2**31, False), ("gpu", 2**31, True), ("tpu", 2**31, True), ("gpu", 8, False)],
+    ids=["cpu", "gpu", "tpu", "too large"],
+)
+def test_by_default_rows_are_gathered_on_an_accelerator_that_holds_them(
+    backend, limit, expected, monkeypatch
+):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    monkeypatch.setattr(pipeline, "DEVICE_BYTES", limit)
+    data = Batches(SOURCE, 4)
+    assert data.on_device == expected
+    assert (data.resident is not None) == expected
+    assert not Batches(SOURCE, 4, gather="host").on_device
+    assert not Batches([{"x": np.ones(2)}] * 4, 2, gather="device").on_device  # read one by one
 
 
 @pytest.mark.parametrize("gather", ["host", "device"])
