@@ -72,7 +72,7 @@ def test_by_default_rows_are_gathered_on_an_accelerator_that_holds_them(
     assert data.on_device == expected
     assert (data.resident is not None) == expected
     assert not Batches(SOURCE, 4, gather="host").on_device
-    assert not Batches([{"x": np.ones(2)}] * 4, 2, gather="device").on_device  # read one by one
+    assert not Batches(Records(), 4, gather="device").on_device  # read one by one
 
 
 @pytest.mark.parametrize("gather", ["host", "device"])
