@@ -11,11 +11,13 @@ import optax
 import pytest
 
 from jaxdl.nets.policy import CategoricalPolicy, StateValue
-from jaxdl.rl import Discrete, from_gymnasium, make, ppo
-from jaxdl.rl.host import KEPT
+from jaxdl.rl import Discrete, from_gymnasium, make, ppo, side_by_side
+from jaxdl.rl.host import KEPT, Host
 from jaxdl.rl.rollout import enter, episode_returns, film, rollout
+from jaxdl.types import Learner
 
 KEY = jax.random.key(0)
+BOX = gymnasium.spaces.Box(-1, 1, (1,))
 
 
 def alternate(observation, key):
@@ -70,7 +72,8 @@ def test_keys_decide_and_an_evaluation_leaves_training_alone():
 def test_an_episode_whose_environment_is_gone_counts_as_truncated():
     """So it is in a process that goes on from a checkpoint, and for worlds that too many others followed."""
     environment = from_gymnasium("CartPole-v1")
-    start, run = partial(enter, environment, num=2), partial(rollout, environment, alternate, num_steps=3)
+    start = jax.jit(partial(enter, environment, num=2))
+    run = jax.jit(partial(rollout, environment, alternate, num_steps=3))
     worlds, before, _ = run(start(KEY), KEY)
     for index in range(KEPT):
         start(jax.random.key(2 + index))
@@ -80,6 +83,77 @@ def test_an_episode_whose_environment_is_gone_counts_as_truncated():
     np.testing.assert_array_equal(path.next_observation[0], before.next_observation[-1])
     assert not np.array_equal(path.observation[1], path.next_observation[0])
     np.testing.assert_array_equal(path.reward, [[0.0] * 2, [1.0] * 2, [1.0] * 2])
+
+
+def test_many_seeds_at_once_are_what_each_is_alone():
+    """Through the ends of episodes; seeds that share a key begin from one handle, and go apart."""
+    environment = from_gymnasium("CartPole-v1", time_limit=9)
+
+    def run(key, bias):
+        policy = lambda observation, _: (observation[:, 2] > bias).astype(jnp.int32)
+        return rollout(environment, policy, enter(environment, key, 2), key, 12)[1]
+
+    def check(keys, axis):
+        together = jax.jit(jax.vmap(run, (axis, 0)))(keys, biases)
+        alone = jax.lax.map(lambda pair: run(*pair), (jnp.broadcast_to(keys, (6,)), biases))
+        jax.tree.map(np.testing.assert_array_equal, together, alone)
+        assert (together.reward == 1).all() and together.truncated[:, 8].any()
+        assert not np.array_equal(together.observation[0], together.observation[1])
+
+    biases = jnp.asarray([0.0, 9.0, -9.0, 0.0, 0.1, 0.05])
+    check(jax.random.split(KEY, 6), 0)
+    check(KEY, None)
+
+
+def test_learners_from_one_key_keep_to_their_own_episodes():
+    def actor(environment, policy):
+        def step(worlds, batch, *, axis_name=None):
+            worlds, path, _ = rollout(environment, policy, worlds, worlds.key, 3)
+            return worlds, path._asdict()
+
+        return Learner(lambda key, batch: enter(environment, key, 2), step, None)
+
+    def run(learner):
+        step = jax.jit(lambda state: learner.step(state, None))
+        state, before = step(jax.jit(lambda: learner.init(KEY, None))())
+        return before, step(state)[1]
+
+    left = lambda observation, key: jnp.zeros(len(observation), jnp.int32)
+    policies = {"a": alternate, "b": left, "c": alternate}  # what a and c do is the same
+    shared = from_gymnasium("CartPole-v1")
+    together = run(side_by_side({name: actor(shared, policy) for name, policy in policies.items()}))
+    for name, policy in policies.items():
+        alone = run(side_by_side({name: actor(from_gymnasium("CartPole-v1"), policy)}))
+        for one, all_of_them in zip(alone, together, strict=True):
+            for column, value in one.items():
+                np.testing.assert_array_equal(all_of_them[column], value, err_msg=column)
+    assert not np.array_equal(together[1]["a/observation"], together[1]["b/observation"])
+
+
+def test_environments_that_none_steps_through_any_more_are_closed():
+    alive = []
+
+    class Open:
+        def __init__(self):
+            alive.append(self)
+
+        def reset(self, seed=None):
+            return np.zeros(1), {}
+
+        def step(self, action):
+            return np.zeros(1), 1.0, False, False, {}
+
+        def close(self):
+            alive.remove(self)
+
+    host = Host(Open)
+    seeds = np.arange(2, dtype=np.int32)
+    for _ in range(3 * KEPT):
+        host.reset(seeds)
+        start = seeds, np.zeros(2, np.uint32), np.zeros((2, 1))
+        host.step(start, seeds, seeds)
+        host.step(start, seeds, seeds)
+    assert len(alive) <= 2 * (KEPT + 1)
 
 
 def test_an_agent_learns_in_it_as_in_any_other():
@@ -159,18 +233,44 @@ def test_it_films_itself_in_order():
         ("NoSuch-v0", {}, "gymnasium makes no environment 'NoSuch-v0'"),
         ("CartPole-v1", {"gravity": 3}, "unexpected keyword argument 'gravity'"),
         ("FrozenLake-v1", {}, "FlattenObservation"),
-        ("Several-v0", {}, r"MultiDiscrete\(\[2 2\]\); agents give one integer, or arrays"),
     ],
 )
 def test_what_fits_no_agent_is_refused(name, options, message):
-    class Several(gymnasium.Env):
-        observation_space = gymnasium.spaces.Box(-1, 1, (1,))
-        action_space = gymnasium.spaces.MultiDiscrete([2, 2])
-
-    if name == "Several-v0":
-        gymnasium.register(name, Several, max_episode_steps=5)
     with pytest.raises(ValueError, match=message):
         from_gymnasium(name, **options)
+
+
+@pytest.mark.parametrize(
+    ("seen", "done", "message"),
+    [
+        (
+            BOX,
+            gymnasium.spaces.MultiDiscrete([2, 2]),
+            r"MultiDiscrete\(\[2 2\]\); agents give one integer, or",
+        ),
+        (BOX, gymnasium.spaces.Box(-1, 1, (2, 2)), r"\(2, 2\), float32\); agents .*arrays \[D\] of floats"),
+        (BOX, gymnasium.spaces.Box(-1, 1, ()), r"\(\), float32\); agents give .*wrappers.TransformAction"),
+        (
+            BOX,
+            gymnasium.spaces.Box(0, 3, (1,), np.int32),
+            r"\(1,\), int32\); agents give one integer, or arrays",
+        ),
+        (BOX, gymnasium.spaces.Box(0, np.inf, (1,)), r"inf.*; agents give .* between finite bounds"),
+        (
+            gymnasium.spaces.Box(-1, 1, ()),
+            BOX,
+            r"observations of Several-v0 .*; wrap it in .*FlattenObservation",
+        ),
+    ],
+)
+def test_spaces_that_fit_no_agent_are_refused(seen, done, message):
+    class Several(gymnasium.Env):
+        observation_space, action_space = seen, done
+
+    gymnasium.registry.pop("Several-v0", None)
+    gymnasium.register("Several-v0", Several, max_episode_steps=5)
+    with pytest.raises(ValueError, match=message):
+        from_gymnasium("Several-v0")
 
 
 def test_a_missing_library_is_named(monkeypatch):
