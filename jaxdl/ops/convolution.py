@@ -46,11 +46,12 @@ def conv_general_dilated(
     batch_group_count: int = 1,
     precision: Any = None,
     preferred_element_type: Any = None,
+    out_sharding: Any = None,
 ) -> Array:
     """Convolve as `jax.lax.conv_general_dilated` does, argument by argument, to rounding.
 
     It goes into flax's layers: `nn.Conv(..., conv_general_dilated=conv_general_dilated)`. Layouts whose
-    channels are not last, and groups, are left to JAX.
+    channels are not last, groups, images of symbolic size and results of a given sharding are left to JAX.
 
     Args:
         lhs: x, [N, *spatial, I].
@@ -64,31 +65,41 @@ def conv_general_dilated(
         batch_group_count: groups of examples.
         precision: of the products.
         preferred_element_type: of the result.
+        out_sharding: of the result.
 
     Returns:
         [N, *spatial, O].
+
+    Raises:
+        ValueError: if padding is a string and lhs_dilation above 1.
     """
     num = lhs.ndim - 2
     ones = (1,) * num
+    lhs_dilation = ones if lhs_dilation is None else tuple(lhs_dilation)
+    rhs_dilation = ones if rhs_dilation is None else tuple(rhs_dilation)
     numbers = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
     last = lax.conv_dimension_numbers(lhs.shape, rhs.shape, _layout(num))
-    if numbers != last or feature_group_count * batch_group_count > 1:
+    refused = isinstance(padding, str) and set(lhs_dilation) != {1}  # by JAX
+    symbolic = not all(isinstance(size, int) for size in lhs.shape[1:])
+    grouped = feature_group_count * batch_group_count > 1
+    if numbers != last or grouped or refused or symbolic or out_sharding is not None:
         return lax.conv_general_dilated(
             *(lhs, rhs, window_strides, padding, lhs_dilation, rhs_dilation, numbers),
             feature_group_count=feature_group_count,
             batch_group_count=batch_group_count,
             precision=precision,
             preferred_element_type=preferred_element_type,
+            out_sharding=out_sharding,
         )
-    strides, dilation = tuple(window_strides), tuple(rhs_dilation or ones)
+    strides = tuple(window_strides)
     if isinstance(padding, str):
-        extent = [(k - 1) * d + 1 for k, d in zip(rhs.shape, dilation, strict=False)]
+        extent = [(k - 1) * d + 1 for k, d in zip(rhs.shape, rhs_dilation, strict=False)]
         padding = lax.padtype_to_pads(lhs.shape[1:-1], extent, strides, padding)
     window = Window(
         strides,
-        tuple((int(before), int(after)) for before, after in padding),
-        tuple(lhs_dilation or ones),
-        dilation,
+        tuple((before, after) for before, after in padding),
+        lhs_dilation,
+        rhs_dilation,
         precision,
         preferred_element_type,
     )
@@ -106,6 +117,9 @@ def conv_transpose(x: Array, w: Array, strides: Sequence[int], padding: str | Pa
 
     Returns:
         [N, *spatial, O].
+
+    Raises:
+        ValueError: if padding is another string.
     """
     if isinstance(padding, str):
         padding = tuple(_transposed_padding(k, s, padding) for k, s in zip(w.shape, strides, strict=False))
@@ -160,23 +174,26 @@ def _of_kernel(x: Array, w: Array, *, window: Window) -> Array:
     """Convolve so that the transpose in w is fast: on a few examples at a time, to stay in cache."""
     if math.prod(w.shape[:-2]) == max(window.lhs_dilation) == 1:
         return _pointwise(x, w, window=window)
+    num = x.shape[0]
+    if not isinstance(num, int):  # symbolic, in an export
+        return _native(x, w, window=window)
     gap = max(window.lhs_dilation) > 1 and max(window.strides + window.rhs_dilation) == 1
     convolve = partial(_spread if gap else _exchanged, w=w, window=window)
     few = max(8, 1024 // max(1, math.prod(x.shape[1:-1])))
-    size = next((n for n in range(few, len(x)) if len(x) % n == 0), len(x))
-    if size == len(x):
+    size = next((n for n in range(few, num) if num % n == 0), num)
+    if size == num:
         return convolve(x)
-    x = x.reshape(size, -1, *x.shape[1:])  # of the examples of each device, if split
+    x = x.reshape(size, num // size, *x.shape[1:])  # of the examples of each device, if split
     y: Array = lax.map(convolve, jnp.moveaxis(x, 1, 0))
-    return jnp.moveaxis(y, 0, 1).reshape(-1, *y.shape[2:])
+    return jnp.moveaxis(y, 0, 1).reshape(num, *y.shape[2:])
 
 
 def _pointwise(x: Array, w: Array, *, window: Window) -> Array:
     """Multiply the pixels by a kernel of one pixel, which is a matrix: the transpose in w is one product."""
     x = _seen(x, window)
     how = {"precision": window.precision, "preferred_element_type": window.preferred_element_type}
-    y = lax.dot(x.reshape(-1, x.shape[-1]), w.reshape(w.shape[-2:]), **how)
-    return y.reshape(*x.shape[:-1], -1)
+    y = lax.dot(x.reshape(math.prod(x.shape[:-1]), x.shape[-1]), w.reshape(w.shape[-2:]), **how)
+    return y.reshape(*x.shape[:-1], w.shape[-1])
 
 
 def _seen(x: Array, window: Window) -> Array:
@@ -225,10 +242,7 @@ def _phases(x: Array, w: Array, strides: tuple[int, ...]) -> tuple[Array, Array]
         taps = -(-k // s)
         w_pads.append((0, s * taps - k))
         x_pads.append((0, s * ((n - k) // s + taps) - n))  # what no window reaches is cut off
-    x = _split(_padded(x, 1, x_pads), 1, strides)
-    w = _split(_padded(w, 0, w_pads), 0, strides)
-    num = len(strides)
-    return x.reshape(*x.shape[: 1 + num], -1), w.reshape(*w.shape[:num], -1, w.shape[-1])
+    return _split(_padded(x, 1, x_pads), 1, strides), _split(_padded(w, 0, w_pads), 0, strides)
 
 
 def _padded(a: Array, first: int, pads: Sequence[tuple[int, int]]) -> Array:
@@ -239,17 +253,22 @@ def _padded(a: Array, first: int, pads: Sequence[tuple[int, int]]) -> Array:
 
 
 def _split(a: Array, first: int, strides: Sequence[int]) -> Array:
-    """Split axes of length n·s from `first` on into n, and s behind all of them."""
+    """Split axes of length n·s from `first` on into n, and s that joins the axis behind all of them."""
     num = len(strides)
+    behind = first + num
     pairs = [part for n, s in zip(a.shape[first:], strides, strict=False) for part in (n // s, s)]
-    a = a.reshape(*a.shape[:first], *pairs, *a.shape[first + num :])
-    return jnp.moveaxis(a, range(first + 1, first + 2 * num, 2), range(first + num, first + 2 * num))
+    a = a.reshape(*a.shape[:first], *pairs, *a.shape[behind:])
+    a = jnp.moveaxis(a, range(first + 1, first + 2 * num, 2), range(behind, behind + num))
+    joined, rest = a.shape[behind : behind + num + 1], a.shape[behind + num + 1 :]
+    return a.reshape(*a.shape[:behind], math.prod(joined), *rest)
 
 
 def _transposed_padding(kernel: int, stride: int, padding: str) -> tuple[int, int]:
     """Return what `lax.conv_transpose` puts before and after the spread x."""
     if padding == "VALID":
         return kernel - 1, kernel - 1 + max(stride - kernel, 0)
+    if padding != "SAME":
+        raise ValueError(f"conv_transpose with padding {padding!r}; give SAME, VALID or pairs of numbers")
     total = kernel + stride - 2
     before = kernel - 1 if stride > kernel - 1 else math.ceil(total / 2)
     return before, total - before

@@ -21,12 +21,18 @@ MANY = 2**11  # examples from which a copy of x costs more than it gains
 
 
 def dot_general(
-    lhs: Array, rhs: Array, dimension_numbers: Any, precision: Any = None, preferred_element_type: Any = None
+    lhs: Array,
+    rhs: Array,
+    dimension_numbers: Any,
+    precision: Any = None,
+    preferred_element_type: Any = None,
+    *,
+    out_sharding: Any = None,
 ) -> Array:
     """Multiply as `jax.lax.dot_general` does, argument by argument, to rounding.
 
     It goes into flax's layers: `nn.Dense(..., dot_general=dot_general)`. All but the product of two matrices
-    in need of another gradient is left to JAX.
+    in need of another gradient, and all results of a given sharding, are left to JAX.
 
     Args:
         lhs: x, [B, I].
@@ -34,18 +40,22 @@ def dot_general(
         dimension_numbers: which axes are summed over, and which are those of a batch of products.
         precision: of the products.
         preferred_element_type: of the result.
+        out_sharding: of the result.
 
     Returns:
         y = xW, [B, O].
     """
     how = {"precision": precision, "preferred_element_type": preferred_element_type}
-    if lhs.ndim == rhs.ndim == 2 and dimension_numbers == (((1,), (0,)), ((), ())):
+    matrices = lhs.ndim == rhs.ndim == 2 and dimension_numbers == (((1,), (0,)), ((), ()))
+    if matrices and out_sharding is None:
         inputs, features = rhs.shape
+        num = lhs.shape[0]
+        few_rows = isinstance(num, int) and num < MANY  # an export's is symbolic
         if 1 < features <= inputs // 2:
             return _dense(lhs, rhs, _narrow, tuple(how.items()))
-        if (inputs == features or 1 < inputs <= min(FEW, features)) and len(lhs) < MANY:
+        if (inputs == features or 1 < inputs <= min(FEW, features)) and few_rows:
             return _dense(lhs, rhs, _copied, tuple(how.items()))
-    return lax.dot_general(lhs, rhs, dimension_numbers, **how)
+    return lax.dot_general(lhs, rhs, dimension_numbers, **how, out_sharding=out_sharding)
 
 
 def _native(x: Array, w: Array, **how: Any) -> Array:

@@ -28,13 +28,12 @@ def max_pool(x: Array, window: int = 2) -> Array:
         [..., H // w, W // w, C].
 
     Raises:
-        ValueError: if the window is larger than the image.
+        ValueError: if the window is empty or larger than the image.
     """
     height, width = x.shape[-3:-1]
-    if min(height, width) < window:
-        raise ValueError(
-            f"max_pool with window {window} needs an image at least as large, not {height}x{width}"
-        )
+    largest = min(height, width)
+    if not 1 <= window <= largest:
+        raise ValueError(f"max_pool with window {window} of images {height}x{width}; give 1 to {largest}")
     compared, reduced = partial(_compare, window=window), partial(_reduce, window=window)
     return lax.platform_dependent(x, cpu=compared, default=reduced)
 

@@ -32,7 +32,15 @@ def lstm(inputs: Array, kernel: Array) -> Array:
         raise ValueError(
             f"lstm with kernel {kernel.shape} and inputs {inputs.shape}; give [H, 4H] and [T, ..., 4H]"
         )
-    return _lstm(inputs, kernel)
+    return _lstm(_varying(inputs, kernel), _varying(kernel, inputs))
+
+
+def _varying(x: Array, other: Array) -> Array:
+    """Return x, of a type that varies over the devices of a `jax.shard_map` where the other array's does.
+
+    XLA drops the sum.
+    """
+    return x + jnp.zeros_like(other, x.dtype, ())
 
 
 def _forward(inputs: Array, kernel: Array) -> tuple[Array, tuple[Array, ...]]:
@@ -44,8 +52,10 @@ def _forward(inputs: Array, kernel: Array) -> tuple[Array, tuple[Array, ...]]:
         h = (o * jnp.tanh(c)).astype(h.dtype)
         return (h, c), (h, c, i, f, g, o)
 
-    h = jnp.zeros((*inputs.shape[1:-1], len(kernel)), inputs.dtype)
-    c = h.astype(jnp.promote_types(h.dtype, jnp.float32))  # a sum over all steps, whatever they compute in
+    shape = (*inputs.shape[1:-1], len(kernel))
+    h = jnp.zeros_like(inputs, inputs.dtype, shape)
+    wide = jnp.result_type(inputs, kernel, jnp.float32)  # for a sum over all steps, whatever they compute in
+    c = jnp.zeros_like(inputs, wide, shape)
     _, (h, c, *gates) = jax.lax.scan(step, (h, c), inputs)
     return h, (kernel, h, c, *gates)
 
@@ -64,10 +74,12 @@ def _backward(saved: tuple[Array, ...], h_bar: Array) -> tuple[Array, Array]:
         delta = jnp.concatenate([*slopes, h_bar * tanh_c * o * (1 - o)], -1).astype(delta.dtype)
         return (delta, c_bar * f), delta
 
-    start = jnp.zeros((*h.shape[1:-1], 4 * h.shape[-1]), h.dtype), jnp.zeros_like(c[0])
+    width = 4 * h.shape[-1]
+    start = jnp.zeros_like(gates[0], shape=(*h.shape[1:-1], width)), jnp.zeros_like(c, shape=c.shape[1:])
     _, delta = jax.lax.scan(step, start, (h_bar, before(c), c, *gates), reverse=True)
     axes = tuple(range(h.ndim - 1))  # and no reshape, before which a sharded batch would be gathered
-    return delta, jnp.tensordot(before(h), delta, (axes, axes))
+    kernel_bar = jnp.tensordot(before(h), delta, (axes, axes))
+    return delta.astype(h.dtype), kernel_bar.astype(kernel.dtype)
 
 
 _lstm = jax.custom_vjp(lambda inputs, kernel: _forward(inputs, kernel)[0])

@@ -6,13 +6,15 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
-from jax import lax
+from flax import nnx
+from jax import export, lax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxdl.ops.convolution import conv_general_dilated, conv_transpose
 
 RNG = np.random.default_rng(0)
+NHWC = ("NHWC", "HWIO", "NHWC")
 # (spatial, kernel, strides, padding, lhs_dilation, rhs_dilation)
 WINDOWS = {
     "same": ((6, 5), (3, 3), (1, 1), "SAME", (1, 1), (1, 1)),
@@ -35,6 +37,8 @@ WINDOWS = {
     "a few at a time": ((12, 11), (3, 2), (1, 1), "SAME", (1, 1), (1, 1)),
     "strided, a few at a time": ((13, 12), (4, 4), (2, 2), "SAME", (1, 1), (1, 1)),
     "transposed, a few at a time": ((12, 12), (4, 3), (1, 1), ((2, 2), (2, 1)), (2, 2), (1, 1)),
+    "strided, no example": ((7, 6), (3, 3), (2, 2), "SAME", (1, 1), (1, 1)),
+    "1x1, no example": ((5, 6), (1, 1), (1, 1), "SAME", (1, 1), (1, 1)),
     "one axis": ((9,), (3,), (2,), "SAME", (1,), (1,)),
     "three axes": ((4, 3, 4), (2, 3, 2), (2, 1, 2), "SAME", (1, 1, 1), (1, 1, 1)),
 }
@@ -43,7 +47,7 @@ WINDOWS = {
 def case(name):
     """Return x, w, our convolution and JAX's."""
     spatial, kernel, *window = WINDOWS[name]
-    num = 20 if "at a time" in name else 2
+    num = 20 if "at a time" in name else 0 if "no example" in name else 2
     letters = "HWD"[: len(spatial)]
     layout = (f"N{letters}C", f"{letters}IO", f"N{letters}C")
     x = RNG.normal(size=(num, *spatial, 3)).astype(np.float32)
@@ -56,13 +60,15 @@ def case(name):
     return x, w, partial(ours, **dilation), partial(theirs, **dilation)
 
 
+def slope_of_kernel(conv):
+    return lambda x, w: jax.grad(lambda w: (conv(x, w) ** 2).sum())(w)
+
+
 def close(ours, theirs):
     jax.tree.map(partial(np.testing.assert_allclose, rtol=2e-5, atol=2e-5), ours, theirs)
 
 
-@pytest.mark.parametrize("name", WINDOWS)
-def test_value_and_first_derivatives_are_those_of_jax(name):
-    x, w, ours, theirs = case(name)
+def compare(ours, theirs, x, w):
     dx, dw = (RNG.normal(size=a.shape).astype(np.float32) for a in (x, w))
 
     def found(conv):
@@ -70,6 +76,12 @@ def test_value_and_first_derivatives_are_those_of_jax(name):
         return y, pull_back(y), jax.jvp(conv, (x, w), (dx, dw))[1]
 
     close(jax.jit(partial(found, ours))(), jax.jit(partial(found, theirs))())
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+def test_value_and_first_derivatives_are_those_of_jax(name):
+    x, w, ours, theirs = case(name)
+    compare(ours, theirs, x, w)
 
 
 def test_it_is_the_sum_of_the_definition():
@@ -116,20 +128,66 @@ def test_the_transposed_one_is_that_of_jax(kernel, stride, padding):
 
 
 @pytest.mark.parametrize(
-    "options",
-    [{"feature_group_count": 2}, {"batch_group_count": 2}, {"dimension_numbers": ("NCHW", "OIHW", "NCHW")}],
+    ("kernel", "options"),
+    [
+        ((3, 3, 2, 4), {"feature_group_count": 2}),
+        ((3, 3, 1, 8), {"feature_group_count": 4}),  # depthwise
+        ((3, 3, 4, 4), {"batch_group_count": 2}),
+        ((4, 4, 3, 3), {"dimension_numbers": ("NCHW", "OIHW", "NCHW")}),
+    ],
 )
-def test_groups_and_other_layouts_are_left_to_jax(options):
-    layout = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")} | options
-    x = RNG.normal(size=(2, 4, 4, 4)).astype(np.float32)
-    groups = options.get("feature_group_count", 1)
-    w = RNG.normal(size=(4, 4, 3, 3) if "dimension_numbers" in options else (3, 3, 4 // groups, 4)).astype(
-        np.float32
-    )
-    np.testing.assert_array_equal(
-        conv_general_dilated(x, w, (1, 1), "SAME", **layout),
-        lax.conv_general_dilated(x, w, (1, 1), "SAME", **layout),
-    )
+def test_groups_and_other_layouts_are_left_to_jax(kernel, options):
+    options = {"dimension_numbers": NHWC, "window_strides": (2, 2), "padding": "SAME"} | options
+    x, w = (RNG.normal(size=shape).astype(np.float32) for shape in ((2, 4, 4, 4), kernel))
+    compare(*(partial(conv, **options) for conv in (conv_general_dilated, lax.conv_general_dilated)), x, w)
+
+
+@pytest.mark.parametrize(
+    ("conv", "message"),
+    [
+        (partial(conv_general_dilated, padding="SAME", lhs_dilation=(2, 2)), "String padding is not impl"),
+        (partial(conv_general_dilated, padding=((1.5, 1), (1, 1))), r"sequence of \(low, high\) pairs"),
+        (partial(conv_transpose, padding="foo"), "padding 'foo'; give SAME, VALID"),
+    ],
+)
+def test_padding_that_jax_refuses_is_refused(conv, message):
+    layout = {} if conv.func is conv_transpose else {"dimension_numbers": NHWC}
+    with pytest.raises(ValueError, match=message):
+        conv(np.ones((2, 4, 4, 3)), np.ones((3, 3, 3, 4)), (1, 1), **layout)
+
+
+@pytest.mark.parametrize("name", ["dilated", "transposed"])
+def test_dilations_may_be_arrays(name):
+    x, w, ours, _ = case(name)
+    arrays = {side: np.array(ours.keywords[side]) for side in ("lhs_dilation", "rhs_dilation")}
+    np.testing.assert_array_equal(ours(x, w, **arrays), ours(x, w))
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "derive"),
+    [
+        ("a few at a time", "b, 12, 11, 3", slope_of_kernel),
+        ("a few at a time", "b, h, 11, 3", slope_of_kernel),
+        ("4x4, stride 2", "b, h, w, 3", lambda conv: conv),
+    ],
+)
+def test_an_export_takes_sizes_of_any_kind(name, sizes, derive):
+    x, w, ours, theirs = case(name)
+    images = jax.ShapeDtypeStruct(export.symbolic_shape(sizes), x.dtype)
+    close(export.export(jax.jit(derive(ours)))(images, w).call(x, w), jax.jit(derive(theirs))(x, w))
+
+
+def test_in_a_layer_of_nnx_it_computes_the_same():
+    fast = {"conv_general_dilated": conv_general_dilated}
+    x = RNG.normal(size=(2, 6, 5, 3)).astype(np.float32)
+    close(*(nnx.Conv(3, 4, (3, 3), rngs=nnx.Rngs(0), **given)(x) for given in (fast, {})))
+
+
+def test_a_result_of_a_given_sharding_is_left_to_jax():
+    x, w = np.ones((8, 6, 5, 3), np.float32), np.ones((3, 3, 3, 4), np.float32)
+    with jax.set_mesh(jax.make_mesh((8,), ("b",))):
+        y = conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=NHWC, out_sharding=P("b"))
+    assert y.sharding.spec == P("b", None, None, None)
 
 
 def operations(conv, x, w, platform):
@@ -178,8 +236,7 @@ def test_with_examples_split_over_devices_none_leaves_its_own():
     whole, split = NamedSharding(mesh, P()), NamedSharding(mesh, P("batch"))
     x = jax.ShapeDtypeStruct((64, 12, 12, 3), np.float32, sharding=split)
     w = jax.ShapeDtypeStruct((3, 3, 3, 4), np.float32, sharding=whole)
-    layout = ("NHWC", "HWIO", "NHWC")
-    loss = lambda w, x: conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=layout).sum()
+    loss = lambda w, x: conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=NHWC).sum()
     program = jax.jit(jax.grad(loss)).lower(w, x).compile().as_text()
     assert "while" in program and "all-reduce" in program
     assert "all-gather" not in program

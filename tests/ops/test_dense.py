@@ -6,7 +6,9 @@ import jax
 import numpy as np
 import pytest
 from flax import linen as nn
-from jax import lax
+from flax import nnx
+from jax import export, lax
+from jax.sharding import PartitionSpec as P
 
 from jaxdl.ops.dense import MANY, dot_general
 
@@ -91,3 +93,23 @@ def test_in_a_layer_of_flax_it_takes_the_same_params():
     params = plain.init(jax.random.key(0), x)
     close(fast.apply(params, x), plain.apply(params, x))
     close(fast.apply(params, x[None]), plain.apply(params, x[None]))
+    plain, fast = (
+        nnx.Linear(12, 3, rngs=nnx.Rngs(0), **given) for given in ({}, {"dot_general": dot_general})
+    )
+    close(fast(x), plain(x))
+
+
+@pytest.mark.parametrize("name", ["narrow", "square", "few inputs"])
+def test_an_exported_gradient_takes_any_batch(name):
+    x, w, _ = case(name)
+    slope = jax.jit(jax.grad(lambda w, x: (ours(x, w) ** 2).sum()))
+    rows = jax.ShapeDtypeStruct(export.symbolic_shape(f"b, {len(w)}"), x.dtype)
+    close(export.export(slope)(w, rows).call(w, x), 2 * x.T @ (x @ w))
+
+
+def test_a_result_of_a_given_sharding_is_left_to_jax():
+    x, w, _ = case("narrow")
+    with jax.set_mesh(jax.make_mesh((len(jax.devices()),), ("b",))):
+        y = ours(np.tile(x, (8, 1)), w, out_sharding=P("b"))
+    assert y.sharding.spec == P("b", None)
+    close(np.asarray(y)[:5], x @ w)

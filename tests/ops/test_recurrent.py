@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
 from scipy.special import expit
 
 from jaxdl.ops.recurrent import lstm
@@ -60,9 +62,9 @@ def slopes(f, z, kernel, weights):
     return jax.grad(lambda z, kernel: (f(z, kernel) * weights).sum(), (0, 1))(z, kernel)
 
 
-@pytest.mark.parametrize("batch", [(), (2, B)])
-def test_gradient_equals_that_of_the_plain_scan(batch):
-    arguments = drawn(T, *batch, 4 * H), drawn(H, 4 * H), drawn(T, *batch, H)
+@pytest.mark.parametrize("steps", [(T,), (T, 2, B), (0, B)])
+def test_gradient_equals_that_of_the_plain_scan(steps):
+    arguments = drawn(*steps, 4 * H), drawn(H, 4 * H), drawn(*steps, H)
     ours, plain = (jax.jit(partial(slopes, f))(*arguments) for f in (lstm, scanned))
     for a, b in zip(ours, plain, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
@@ -74,6 +76,35 @@ def test_gradient_under_vmap_over_inputs_and_kernels():
     plain = [slopes(scanned, *each) for each in zip(*arguments, strict=True)]
     for a, b in zip(ours, zip(*plain, strict=True), strict=True):
         np.testing.assert_allclose(a, np.stack(b), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("specs", "num"), [((P(None, "b"), P()), 1), ((P(), P("b")), 8)])
+def test_gradient_under_shard_map_over_examples_or_kernels(specs, num):
+    def loss(f, z, kernels):
+        return (jax.vmap(f, (None, 0))(z, kernels) ** 2).sum()
+
+    arguments = drawn(T, 8, 4 * H), drawn(num, H, 4 * H)
+    mesh = Mesh(np.asarray(jax.devices()), ("b",))
+    slopes = jax.grad(lambda *arguments: jax.lax.psum(loss(lstm, *arguments), "b"), (0, 1))
+    ours = jax.jit(jax.shard_map(slopes, mesh=mesh, in_specs=specs, out_specs=specs))(*arguments)
+    plain = jax.jit(jax.grad(partial(loss, scanned), (0, 1)))(*arguments)
+    for a, b in zip(ours, plain, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "dtypes",
+    [("bfloat16", "float32"), ("float32", "bfloat16"), ("float32", "float64"), ("float64", "float32")],
+)
+def test_cotangents_have_the_dtypes_of_what_they_belong_to(dtypes):
+    with jax.enable_x64(True):
+        arguments = drawn(T, B, 4 * H), drawn(H, 4 * H)
+        arguments = [jnp.asarray(x, dtype) for x, dtype in zip(arguments, dtypes, strict=True)]
+        found = jax.jit(partial(slopes, lstm))(*arguments, 1)
+        assert tuple(str(slope.dtype) for slope in found) == dtypes
+        exact = slopes(scanned, *(x.astype("float64") for x in arguments), 1)
+        for a, b in zip(found, exact, strict=True):
+            np.testing.assert_allclose(a.astype("float64"), b, rtol=0.03, atol=0.01)
 
 
 def test_value_and_gradient_equal_those_of_flax():
