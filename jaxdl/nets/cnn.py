@@ -40,7 +40,7 @@ class CNN(nn.Module):
                 x = self.norm(use_running_average=not train, momentum=0.9)(x)
             x = nn.relu(x)
             if min(x.shape[1:3]) > 4:
-                x = max_pool(x)
+                x = max_pool(x, (2, 2), (2, 2))
         x = nn.relu(Dense(self.hidden)(x.reshape(len(x), -1)))
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         return Dense(self.num_classes, dtype=jnp.float32)(x)
