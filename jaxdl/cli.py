@@ -57,11 +57,12 @@ def train(options: argparse.Namespace, argv: Sequence[str]) -> int:
     tie = {"config": str(path), "arguments": arguments}
     params = None
     if given.params_from:
-        from jaxdl.train.checkpoint import load_part
+        from jaxdl.train.checkpoint import load_part, saved_steps
         from jaxdl.train.safetensors import SUFFIX, load_params
 
-        tie["params_from"] = given.params_from
-        params = (load_params if given.params_from.endswith(SUFFIX) else load_part)(given.params_from)
+        tie["params_from"] = str(Path(given.params_from).resolve())
+        if not saved_steps(workdir / "checkpoints"):  # or the run needs its source no more
+            params = (load_params if given.params_from.endswith(SUFFIX) else load_part)(given.params_from)
     result = fit(
         experiment,
         workdir,
@@ -74,7 +75,8 @@ def train(options: argparse.Namespace, argv: Sequence[str]) -> int:
         quiet=given.quiet,
     )
     if given.process_index in (None, 0):
-        print(f"{'validation' if experiment.test is None else 'test'}: {summary(result.metrics)}")
+        metrics = summary(result.metrics, experiment.train is not None)
+        print(f"{'validation' if experiment.test is None else 'test'}: {metrics}")
         print(f"pictures: {workdir / 'pictures'}")
     return 0
 
@@ -91,7 +93,7 @@ def evaluate(options: argparse.Namespace, argv: Sequence[str]) -> int:
     for name, data in splits.items():
         if data is not None or (experiment.train is None and name == "validation"):
             metrics = compile_evaluate(experiment.learner, data)(state, key)
-            print(f"{name}: {summary(metrics)}  (step {step})")
+            print(f"{name}: {summary(metrics, data is not None)}  (step {step})")
     return 0
 
 
@@ -139,7 +141,7 @@ def list_configs(options: argparse.Namespace, argv: Sequence[str]) -> int:
         facts = describe(path)
         print(f"{path}\n    {facts.pop('System')}")
         for name, fact in facts.items():
-            print(f"    {name:10}{fact}")
+            print(f"    {name:10}" + fact.replace("\n", "\n" + " " * 14))
     return 0
 
 
@@ -151,7 +153,10 @@ def show_help(options: argparse.Namespace, argv: Sequence[str]) -> int:
 
 
 def describe(path: Path) -> dict[str, str]:
-    """Read what a config's docstring says: {"System": first line, "Paper": ..., "Expected": ...}."""
+    """Read what a config's docstring says: {"System": first line, "Paper": ..., "Expected": ...}.
+
+    Each command is a line; all else is one.
+    """
     try:
         lines = (ast.get_docstring(ast.parse(path.read_bytes())) or "").splitlines()
     except (OSError, SyntaxError, ValueError) as error:
@@ -163,7 +168,8 @@ def describe(path: Path) -> dict[str, str]:
         if colon and name in ("Paper", "Data", "Command", "Time", "Expected"):
             facts[name], last = rest.strip(), name
         elif last and line.startswith("    "):
-            facts[last] += f" {line.strip()}"
+            starts = last == "Command" and line.strip().startswith("jaxdl ")
+            facts[last] += ("\n" if starts else " ") + line.strip()
         else:
             last = ""
     return facts
@@ -184,6 +190,10 @@ def prepare_backend(options: argparse.Namespace) -> None:
         # The default of one second would leave out most of what a small model compiles.
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     coordinator = getattr(options, "coordinator", None)
+    for name, alone in (("num_processes", 1), ("process_index", 0)):
+        value = getattr(options, name, None)
+        if value not in (None, alone) and not coordinator:
+            raise InputError(f"{name} is {value} without a coordinator; give --coordinator HOST:PORT or auto")
     if coordinator:
         from jaxdl.train.hosts import connect
 
@@ -192,8 +202,8 @@ def prepare_backend(options: argparse.Namespace) -> None:
 
     try:
         jax.devices()
-    except RuntimeError as error:
-        message = str(error).splitlines()[0]
+    except (RuntimeError, AssertionError) as error:  # an assertion of jax's: of plugins, none is installed
+        message = (str(error).splitlines() or ["jax finds no plugin for it"])[0]
         raise InputError(f"platform {os.environ.get('JAX_PLATFORMS')!r} is not here: {message}") from None
 
 
@@ -314,6 +324,8 @@ def make_parser(
     if options is not None:
         group = made.add_argument_group(title)
         for name, keywords_of_option in options.items():
+            if (word := keywords_of_option["dest"]) in ("command", "config"):  # of the positional ones
+                raise InputError(f"argument {word} of the config is a word of its own to jaxdl; rename it")
             try:
                 group.add_argument(name, **keywords_of_option)
             except argparse.ArgumentError:

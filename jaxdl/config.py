@@ -89,7 +89,7 @@ def options(function: ConfigFunction) -> dict[str, dict[str, Any]]:
     """
     described: dict[str, dict[str, Any]] = {}
     for name, (kind, default, text) in _fields(function).items():
-        option = "--" + name.rpartition(".")[-1].replace("_", "-")
+        option = "--" + name.rpartition(".")[-1].rstrip("_").replace("_", "-")
         if option in described:
             raise InputError(f"option {option} is there twice; rename one in config {function.__name__}")
         conversion = _conversion(function, name, kind)
@@ -151,7 +151,11 @@ def rebuild(workdir: Path) -> Experiment:
         raise InputError(
             f"{file} must hold a text `config` and an object `arguments`, as `jaxdl train` writes"
         )
-    path = find(config)
+    try:
+        path = find(config)
+    except InputError:
+        fix = 'if it was moved, mend "config" there'
+        raise InputError(f"there is no config {config}, which {file} names; {fix}") from None
     if path.is_relative_to(workdir.resolve()):  # or a run that was downloaded could bring code to run
         raise InputError(
             f"{file} names a config inside of the run's folder: {path}; read it, and move it elsewhere"

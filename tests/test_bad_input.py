@@ -103,6 +103,9 @@ OPTIONS = {
         ("--memory-fraction 0", "'0' is no share"),
         ("--memory-fraction nan", "'nan' is no share"),
         ("--memory-fraction half", "'half' is no share"),
+        ("--num-processes 2", "num_processes is 2 without a coordinator; give --coordinator HOST:PORT or"),
+        ("--process-index 1", "process_index is 1 without a coordinator; give --coordinator"),
+        ("--shard-params", "shard_params splits nothing under strategy 'jit'; choose shard"),
         ("--hidden 0", f"hidden is 0; {ABOVE_0}"),
         ("--hidden 8 -8", f"hidden is -8; {ABOVE_0}"),
         ("--batch-size 0", f"batch_size is 0; {ABOVE_0}"),
@@ -217,6 +220,8 @@ SOURCES = [
     source("unknown_type", "def unknown_type(a: 'Nothing' = 1): ...", "type that cannot be read: NameError"),
     source("odd_default", "def odd_default(a: int = 'x'): ...", "argument --a: invalid int value: 'x'"),
     source("odd_pair", f"{PAIR}def odd_pair(a: Pair = 3): ...", f"{A} odd_pair is 3; give a Pair"),
+    source("own_word", "def own_word(config: str = 'x'): ...", "argument config of .* a word of its own"),
+    source("trailing", "def trailing(lambda_: int = 'x'): ...", "argument --lambda: invalid int value: 'x'"),
     source("clash", "def clash(strategy: str = 'x'): ...", "option --strategy is there twice; rename"),
     source("twice", f"{PAIR}def twice(a: int = 1, b: Pair = Pair()): ...", "option --a is there twice"),
     source("wrong_return", "def wrong_return(): return 3", "returned int; it must return a jaxdl.train.Exp"),
@@ -338,6 +343,12 @@ def line(loss: Any = None, evaluate: Any = None, metrics: Any = None, every: int
     return Experiment(**{**vars(classification(learner)), **keywords})
 
 
+def player(loss: Any, init: Any = lambda key, batch: ({"line": jnp.ones(())}, {})) -> Experiment:
+    """Train one player whose functions may give other than they should."""
+    learner = gradient_learner(init, {"line": Player(loss, optim.sgd(0.1))}, evaluate=None)
+    return classification(learner)
+
+
 def own(step: Any = None, init: Any = None, evaluate: Any = None, **keywords: Any) -> Experiment:
     """Count steps: a learner without data, whose functions may be wrong."""
     learner = Learner(
@@ -345,7 +356,7 @@ def own(step: Any = None, init: Any = None, evaluate: Any = None, **keywords: An
         step=step or (lambda state, batch, *, axis_name=None: ({"n": state["n"] + 1}, {"n": state["n"]})),
         evaluate=evaluate or (lambda state, batch, key: {"return": state["n"] + jnp.zeros(2)}),
     )
-    return Experiment(**{"learner": learner, "steps": 3, **keywords})
+    return Experiment(**{"learner": learner, "steps": 3, "monitor": "return", **keywords})
 
 
 def stepping(change: Callable[[Any], Any] = lambda state: state, metrics: Any = None) -> Experiment:
@@ -382,6 +393,7 @@ OWN = "the learner cannot run: "
 WHOLE = "give 1 or more, a whole number"
 doubled = lambda key, example: {**example, "image": 2 * example["image"]}
 nothing = lambda key, example: example["nothing"]
+alone = lambda params, model_state, batch, key: params["line"] ** 2
 by_value = lambda key, example: example if example["label"] else {}
 EXPERIMENTS = [
     ("label 3", lambda: label(put(LABEL, 5, 3)), f"{TRAIN}ValueError: label is 3 in example 5; the net"),
@@ -432,6 +444,8 @@ EXPERIMENTS = [
     ("never evaluated", lambda: own(eval_every=0), f"eval_every is 0; {WHOLE}"),
     ("seed", lambda: own(seed=2**40), "seed is 1099511627776; give a whole number, 0 to 4294967295"),
     ("monitor", lambda: line(monitor="los"), "monitor is 'los'; choose one that evaluate gives: loss"),
+    ("monitor, no data", lambda: own(monitor="los"), "choose one that evaluate gives: return"),
+    ("no experiment", lambda: own().learner, r"experiment is a Learner; give a jaxdl.train.Experiment"),
     ("no step in a call", own, "steps_per_call is 0; give 1 or more", {"steps_per_call": 0}),
     ("strategy", own, "strategy is 'gpu'; choose jit, pmap or shard", {"strategy": "gpu"}),
     ("patience", own, "patience is 0; give 1 or more", {"patience": 0}),
@@ -453,6 +467,10 @@ EXPERIMENTS = [
     ("loss, vector", lambda: line(lambda v: v * jnp.ones(4)), r"'line' is float32\[4\], not a float32"),
     ("loss, dtype", lambda: line(lambda v: v.astype(jnp.bfloat16)), r"is bfloat16\[\], not a float32 scalar"),
     ("loss, number", lambda: line(lambda v: 0.0), TRAIN),
+    ("loss, alone", lambda: player(alone), r"loss of 'line' must give \(loss, \(model_state, met"),
+    ("loss, no metrics", lambda: player(lambda *of: (alone(*of), {})), "loss of 'line' must give"),
+    ("init, alone", lambda: player(alone, lambda *of: {"line": jnp.ones(())}), r"init must give \(params"),
+    ("loss, taken", lambda: line(metrics={"loss": 1.0}), "the loss of 'line' gives a metric 'loss'"),
     ("loss, metric", lambda: line(metrics={"a": np.ones(4)}), r"the metric a as \[4\]; give a scalar"),
     ("evaluate, mean", lambda: line(evaluate=lambda v: {"a": v.mean()}), r"\[\]; give one value per example"),
     ("evaluate, column", lambda: line(evaluate=lambda v: {"a": v[:, None]}), r"a as \[4, 1\]; give one"),
@@ -557,7 +575,7 @@ LOOK_AGAIN = [
     ("empty object", file("config.json", "{}"), "must hold a text `config` and an object `arguments`"),
     ("config number", made(config=3), "must hold a text `config` and an object `arguments`"),
     ("arguments gone", made(arguments=None), "must hold a text `config` and an object `arguments`"),
-    ("config gone", gone("../linear.py"), "there is no config .*linear.py;"),
+    ("config gone", gone("../linear.py"), "linear.py, which run/config.json names; if it "),
     ("config unnamable", made(config="a\0.py"), "there is no config"),
     ("config of its own", own_config, "names a config inside of the run's folder: .*; read it, and move it"),
     ("argument gone", given(seed=None), "does not give seed, which .*linear.py asks for; add to it"),
@@ -684,6 +702,8 @@ CASES = [
     *(again("render run --best", *row) for row in LOOK_AGAIN[-5:]),
     *(again(f"export run {flags}".strip(), *row) for flags, *row in EXPORTS),
     *(again("train linear.py --params-from a.safetensors", *row) for row in PARAMS_FROM),
+    again("train linear.py --params-from no", "gone", as_it_is, "there is no folder no; give that of a run"),
+    again("train linear.py --params-from run", "new", gone("checkpoints"), "run holds no checkpoint; tr"),
     *WORKDIRS,
     *PICTURES,
 ]

@@ -69,7 +69,7 @@ def test_help_lists_every_option_with_type_and_default(capsys):
     for part in (
         "--hidden int [int ...] widths of the hidden layers (default: (512, 512))",
         "--dropout float share of hidden units dropped in training (default: 0.2)",
-        "--dataset str digits, which are embedded, or an image set of TFDS, such as mnist (default: digits)",
+        "--dataset str digits or photographs, which are embedded, or an image set of TFDS, such as mnist",
         "--on-nonfinite {stop,skip}",
         "--strategy {jit,pmap,shard}",
     ):
@@ -96,6 +96,17 @@ def test_list_shows_every_config(capsys):
         assert str(path) in out
     for fact in ("Expected", "Paper", "Data"):
         assert len(re.findall(rf"^    {fact} ", out, re.M)) == len(list(CONFIGS.glob("*.py")))
+
+
+def test_list_shows_each_command_in_a_line(capsys, tmp_path):
+    text = "Command: jaxdl train a.py\n    jaxdl train a.py --long\n    --wide 3\nExpected: much\n    more"
+    (tmp_path / "a.py").write_text(f'"""A.\n\n{text}\n"""')
+    _, out, _ = jaxdl(capsys, "list", str(tmp_path))
+    assert out.splitlines()[2:] == [
+        "    Command   jaxdl train a.py",
+        "              jaxdl train a.py --long --wide 3",
+        "    Expected  much more",
+    ]
 
 
 def test_no_command_prints_the_help(capsys):
@@ -160,10 +171,12 @@ def test_what_stands_in_the_environment_is_what_jax_reads(tmp_path):
     assert done.stdout.split() == [str(tmp_path / "jaxdl" / "xla"), "0.0", "cpu", "3"]
 
 
-def test_a_platform_that_is_not_here_is_one_line(tmp_path):
-    done = child("train", MLP, "--workdir", str(tmp_path / "w"), "--platform", "tpu", "--no-cache")
+@pytest.mark.parametrize("platform", ["tpu", "cuda"])
+def test_a_platform_that_is_not_here_is_one_line(tmp_path, platform):
+    argv = ["train", MLP, "--workdir", str(tmp_path / "w"), "--platform", platform, "--no-cache"]
+    done = child(*argv, CUDA_VISIBLE_DEVICES="")
     assert done.returncode == 2
-    assert "platform 'tpu' is not here" in done.stderr.splitlines()[-1]
+    assert f"platform '{platform}' is not here: " in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "w").exists()
 

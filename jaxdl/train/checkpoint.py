@@ -2,10 +2,12 @@
 
 import itertools
 import logging
+import math
 import shutil
 import warnings
 import zlib
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -45,9 +47,7 @@ class Checkpoints:
             return
         import orbax.checkpoint as ocp  # imported here: it takes longer than a small run's first step
 
-        def value(metrics: Mapping[str, float] | None) -> float:
-            return (metrics or {}).get(monitor, float("-inf") if maximize else float("inf"))
-
+        value = partial(merit, monitor, maximize)
         for name in ("absl", "asyncio"):
             logging.getLogger(name).addFilter(_worth_saying)
         policies = ocp.checkpoint_managers
@@ -61,9 +61,9 @@ class Checkpoints:
             },
             options=ocp.CheckpointManagerOptions(
                 best_fn=value,
-                best_mode="max" if maximize else "min",
+                best_mode="max",
                 preservation_policy=policies.AnyPreservationPolicy(
-                    [policies.LatestN(last), policies.BestN(get_metric_fn=value, reverse=not maximize, n=1)]
+                    [policies.LatestN(last), policies.BestN(get_metric_fn=value, n=1)]
                 ),
             ),
         )
@@ -191,13 +191,20 @@ class Checkpoints:
             self._manager.close()
 
 
+def merit(monitor: str, maximize: bool, metrics: Mapping[str, float] | None) -> float:
+    """Return the monitored metric so that more is better: -inf where it was not measured, or is NaN."""
+    value = (metrics or {}).get(monitor, math.nan) * (1 if maximize else -1)
+    return -math.inf if math.isnan(value) else value
+
+
 def latest_good(folder: Path | None) -> str:
     """Name the latest checkpoint that is whole on disk: orbax renames its folder to the bare step then."""
-    steps = [] if folder is None else _steps(folder)
+    steps = [] if folder is None else saved_steps(folder)
     return f"the last good checkpoint is of step {steps[-1]}" if steps else "no checkpoint was saved"
 
 
-def _steps(folder: Path) -> list[int]:
+def saved_steps(folder: Path) -> list[int]:
+    """Return the steps of the checkpoints that are whole on disk; none where there is no such folder."""
     return sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
 
 
@@ -246,10 +253,13 @@ def load_part(folder: str | Path, part: str = "params", step: int | None = None)
     from etils import epath
 
     checkpoints = Path(folder).absolute() / "checkpoints"
-    steps = _steps(checkpoints)
-    if not steps or (step is not None and step not in steps):
-        missing = "no checkpoint" if step is None else f"no checkpoint of step {step}"
-        raise InputError(f"{folder} holds {missing}; it has those of steps {steps}")
+    steps = saved_steps(checkpoints)
+    if not Path(folder).is_dir():
+        raise InputError(f"there is no folder {folder}; give that of a run")
+    if not steps:
+        raise InputError(f"{folder} holds no checkpoint; train it first, or give the folder of another run")
+    if step is not None and step not in steps:
+        raise InputError(f"{folder} holds no checkpoint of step {step}; it has those of steps {steps}")
     path = epath.Path(checkpoints / str(steps[-1] if step is None else step))
     names = ocp.JsonCheckpointHandler().restore(path / "leaves", args=ocp.args.JsonRestore())["arrays"]
     inner: Any = nested({name: name for name in names})

@@ -107,12 +107,14 @@ def layout(strategy: Strategy, shard_params: bool = False, devices: list[jax.Dev
         raise ValueError(f"strategy is {strategy!r}; choose jit, pmap or shard")
     if jax.process_count() > 1 and strategy != "shard":
         raise ValueError(f"strategy is {strategy!r} with {jax.process_count()} processes; choose shard")
+    if shard_params and strategy != "shard":
+        raise ValueError(f"shard_params splits nothing under strategy {strategy!r}; choose shard")
     if strategy == "jit":
         return Layout()
     if devices is None:
         devices = jax.local_devices() if strategy == "pmap" else jax.devices()
     ordered = sorted(devices, key=lambda device: (device.process_index, device.id))
-    return Layout(strategy, Mesh(np.asarray(ordered), (AXIS,)), shard_params and strategy == "shard")
+    return Layout(strategy, Mesh(np.asarray(ordered), (AXIS,)), shard_params)
 
 
 def compile_step(

@@ -166,7 +166,7 @@ def check_evaluate(experiment: Experiment, name: str, state: Any) -> None:
         item, resident = (None, None) if data is None else (next(data.once())[0], data.resident)
         metrics = jax.eval_shape(evaluate, state, item, resident)
     _check_metrics("evaluate", metrics, None if data is None else (data.batch_size,))
-    watched = name == "validation" and data is not None and learner.report is None  # a report may add metrics
+    watched = name == "validation" and learner.report is None  # a report may add metrics
     if watched and experiment.monitor not in metrics:
         raise InputError(
             f"monitor is {experiment.monitor!r}; choose one that evaluate gives: {', '.join(metrics)}"

@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxdl.data.pipeline import calls
 from jaxdl.errors import InputError, Interrupted, RunError
-from jaxdl.train.checkpoint import Checkpoints, fit_params, latest_good
+from jaxdl.train.checkpoint import Checkpoints, fit_params, latest_good, merit
 from jaxdl.train.compile import Layout, Strategy, check_divides, compile_step, layout
 from jaxdl.train.evaluate import compile_evaluate, render_pictures
 from jaxdl.train.experiment import Experiment, check_experiment, first_items, initial_state, load
@@ -75,6 +75,8 @@ def fit(
         RunError: if the loss or gradient is no longer finite.
         Interrupted: after SIGTERM or Ctrl-C, the state saved.
     """
+    if not isinstance(experiment, Experiment):
+        raise InputError(f"experiment is a {type(experiment).__name__}; give a jaxdl.train.Experiment")
     fixed = experiment.steps_per_call if steps_per_call is None else steps_per_call
     k = grid = STEPS_PER_CALL if fixed is None else fixed
     tie = config or {}
@@ -129,7 +131,7 @@ def fit(
             if due:
                 evaluated = evaluate(state)
                 log.write(step, "validation", evaluated)
-                progress.say(f"step {step}  {summary(evaluated)}")
+                progress.say(f"step {step}  {summary(evaluated, experiment.train is not None)}")
                 caught = caught or signal()
             if due or caught:
                 checkpoints.save(step, state, evaluated if due else None)
@@ -241,10 +243,8 @@ def save_pictures(experiment: Experiment, state: Any, folder: Path) -> list[Path
 
 def _out_of_patience(rows: list[dict[str, Any]], experiment: Experiment, patience: int | None) -> bool:
     """Tell whether the last `patience` evaluations brought nothing better: a function of the log alone."""
-    sign = 1 if experiment.maximize else -1
-    values = [
-        sign * row.get(experiment.monitor, -sign * math.inf) for row in rows if row["split"] == "validation"
-    ]
+    worth = partial(merit, experiment.monitor, experiment.maximize)
+    values = [worth(row) for row in rows if row["split"] == "validation"]
     if patience is None or len(values) <= patience:
         return False
     return max(values[-patience:]) <= max(values[:-patience])

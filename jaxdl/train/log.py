@@ -226,10 +226,23 @@ class Progress:
 
 
 def losses(metrics: Mapping[str, float]) -> str:
-    """Spell the losses among metrics in one line, or all metrics where none is a loss."""
-    return summary({name: value for name, value in metrics.items() if name.endswith("loss")} or metrics)
+    """Spell the losses of training in one line, or all metrics where none is a loss.
+
+    A loss that is NaN belongs to a player that rests, unless its step was skipped.
+    """
+
+    def rests(name: str) -> bool:
+        player, slash, _ = name.rpartition("/")
+        return math.isnan(metrics[name]) and not metrics.get(f"{player}{slash}skipped")
+
+    own = [name for name in metrics if name.endswith("loss")] or metrics
+    return summary({name: metrics[name] for name in own if not rests(name)})
 
 
-def summary(metrics: Mapping[str, float]) -> str:
-    """Spell metrics in one line."""
-    return "  ".join(f"{name} {value:.4g}" for name, value in metrics.items() if not math.isnan(value))
+def summary(metrics: Mapping[str, float], measured: bool = False) -> str:
+    """Spell metrics in one line; NaN says "not measured", except of a loss, and where all are `measured`."""
+    return "  ".join(
+        f"{name} {value:.4g}"
+        for name, value in metrics.items()
+        if measured or name.endswith("loss") or not math.isnan(value)
+    )

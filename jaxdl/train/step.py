@@ -83,7 +83,7 @@ def gradient_learner(
 
     def init_state(key: Key, batch: Batch) -> TrainState:
         key_init, key_run = jax.random.split(key)
-        params, model_state = init(key_init, batch)
+        params, model_state = _pair(init(key_init, batch), "init", "(params, model_state)")
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             params=params,
@@ -107,7 +107,11 @@ def gradient_learner(
                 moves = state.step % player.every == player.every - 1
                 state, own = jax.lax.cond(moves, move, partial(rest, move), state)
             prefix = "" if len(players) == 1 else f"{name}/"
-            metrics |= own.pop("losses") | {prefix + key: value for key, value in own.items()}
+            losses, own = own.pop("losses"), {prefix + key: value for key, value in own.items()}
+            if taken := sorted(set(losses) & set(own)):
+                fix = "the step gives one of that name: rename it"
+                raise ValueError(f"the loss of {name!r} gives a metric {taken[0]!r}, but {fix}")
+            metrics |= losses | own
         if options.ema is not None:
             state = average(state, options.ema)
         return state.replace(step=state.step + 1), metrics
@@ -142,7 +146,9 @@ def play(
         params = {**state.params, name: own}
         if options.bf16:
             params, batch = to_bfloat16((params, batch))
-        value, (model_state, metrics) = player.loss(params, model_state, batch, key)
+        what, form = f"the loss of {name!r}", "(loss, (model_state, metrics))"
+        value, others = _pair(player.loss(params, model_state, batch, key), what, form)
+        model_state, metrics = _pair(others, what, form)
         if value.shape or value.dtype != jnp.float32:
             fix = "reduce it over the batch, and cast the net's outputs to float32 before the objective"
             raise TypeError(
@@ -290,6 +296,13 @@ def to_bfloat16(tree: Any) -> Any:
         return leaf.astype(jnp.bfloat16) if jnp.issubdtype(jnp.result_type(leaf), jnp.floating) else leaf
 
     return jax.tree.map(cast, tree)
+
+
+def _pair(given: Any, what: str, form: str) -> tuple[Any, Any]:
+    """Return what a function gave, if it is a pair."""
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        raise TypeError(f"{what} must give {form}")
+    return given[0], given[1]
 
 
 def _check(players: Mapping[str, Player], options: Options) -> None:

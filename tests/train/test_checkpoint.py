@@ -69,6 +69,16 @@ def test_the_last_two_and_the_best_are_kept(tmp_path):
     again.close()
 
 
+@pytest.mark.parametrize("maximize", [False, True])
+def test_nan_is_the_worst_value_of_a_metric(tmp_path, maximize):
+    checkpoints = Checkpoints(tmp_path, maximize=maximize)
+    for step, loss in enumerate([2.0, 1.0, np.nan, 3.0, 4.0, 5.0], 1):
+        checkpoints.save(step, state_of(float(step)), {"loss": -loss if maximize else loss})
+    assert checkpoints.restore_best(jax.eval_shape(state_of))[1] == 2
+    assert checkpoints.steps == [6, 5, 2]
+    checkpoints.close()
+
+
 def test_what_is_saved_is_the_state_at_the_time(tmp_path):
     """The next step reuses the memory of the state while it is still being written."""
     checkpoints = Checkpoints(tmp_path)

@@ -232,11 +232,11 @@ def test_eight_devices_learn_as_well(strategy):
 
 
 def test_patience_stops_and_goes_back_to_the_best(tmp_path):
-    """The monitored score is best at the second evaluation, by the number of examples seen."""
+    """The monitored score is best at the third evaluation, by the number of steps, and NaN at the fourth."""
 
     def evaluate(params, model_state, batch, key):
-        seen = jnp.abs(model_state["steps"] - 12.0)
-        return {"score": jnp.full(len(batch["y"]), -seen)}
+        score = jnp.where(model_state["steps"] == 16, jnp.nan, -jnp.abs(model_state["steps"] - 12.0))
+        return {"score": jnp.full(len(batch["y"]), score)}
 
     def counted(params, model_state, batch, key):
         value, (_, metrics) = loss(params, {"sum": jnp.zeros(4)}, batch, key)
@@ -318,12 +318,12 @@ def test_any_metric_that_is_not_finite_stops_a_learner_of_its_own():
         )
     )
     with pytest.raises(RunError, match="metric value is not finite at step 7"):
-        fit(Experiment(learner, steps=10, steps_per_call=4), quiet=True)
+        fit(Experiment(learner, steps=10, monitor="return", steps_per_call=4), quiet=True)
 
 
 def test_it_runs_outside_the_main_thread():
-    results = []
-    thread = threading.Thread(target=lambda: results.append(fit(Experiment(counter(), steps=3), quiet=True)))
+    results, experiment = [], Experiment(counter(), steps=3, monitor="return")
+    thread = threading.Thread(target=lambda: results.append(fit(experiment, quiet=True)))
     thread.start()
     thread.join()
     assert results[0].step == 3
@@ -363,13 +363,14 @@ def test_params_that_do_not_fit_are_refused(params, message, tmp_path):
 
 def test_a_learner_of_its_own_takes_no_params():
     with pytest.raises(InputError, match="the state of this learner is a dict; it has no params to replace"):
-        fit(Experiment(counter(), steps=3), params={}, quiet=True)
+        fit(Experiment(counter(), steps=3, monitor="return"), params={}, quiet=True)
 
 
 def test_a_learner_without_data_is_not_split_by_pmap():
     with pytest.raises(InputError, match="strategy is pmap, but there is no batch to split"):
         fit(Experiment(counter(), steps=3), strategy="pmap", quiet=True)
-    result = fit(Experiment(counter(), steps=3, steps_per_call=2), strategy="shard", quiet=True)
+    experiment = Experiment(counter(), steps=3, monitor="return", steps_per_call=2)
+    result = fit(experiment, strategy="shard", quiet=True)
     assert result.state["steps"] == 3
 
 

@@ -112,9 +112,12 @@ def test_a_log_goes_on_after_the_step_it_resumes_from(tmp_path):
 
 
 def test_lines():
-    metrics = {"a/loss": 1.23456, "accuracy": 0.5, "b/loss": float("nan")}
-    assert summary(metrics) == "a/loss 1.235  accuracy 0.5"
-    assert losses(metrics) == "a/loss 1.235"
+    nan = float("nan")
+    metrics = {"a/loss": 1.23456, "accuracy": 0.5, "b/loss": nan, "elbo": nan}
+    assert summary(metrics) == "a/loss 1.235  accuracy 0.5  b/loss nan"
+    assert summary(metrics, measured=True) == "a/loss 1.235  accuracy 0.5  b/loss nan  elbo nan"
+    assert losses({**metrics, "b/skipped": 0.0}) == "a/loss 1.235"  # player b rests
+    assert losses({**metrics, "b/skipped": 1.0}) == "a/loss 1.235  b/loss nan"
     assert losses({"return": 20.0}) == "return 20"
 
 

@@ -1,6 +1,7 @@
 """Trees of arrays in safetensors files, read back by the format's own description: a length, JSON, bytes."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -157,4 +158,8 @@ def test_a_run_starts_from_params_that_another_one_exported(tmp_path, capsys, mo
         assert cli.main(["train", MLP, *argv, *flags]) == 0
         results.append(capsys.readouterr().out.splitlines()[0])
     assert results[0] == results[1]
-    assert json.loads(Path("of-1/config.json").read_text())["params_from"] == "a/params.safetensors"
+    tied = json.loads(Path("of-1/config.json").read_text())["params_from"]
+    assert tied == str(tmp_path / "a" / "params.safetensors")
+    shutil.rmtree("a")  # a run that has a checkpoint of its own needs it no more
+    assert cli.main(["train", MLP, "--workdir", "of-0", "--params-from", "a/", *flags]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == results[0]
