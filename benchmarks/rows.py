@@ -220,6 +220,7 @@ ROWS = [
     Row("SARSA, cliff: greedy return", "sarsa_cliff.py", "sarsa/return", -17, "−17 (the safe path)"),
     Row("Q-learning, cliff: greedy return", "sarsa_cliff.py", "q_learning/return", -13, "−13 (exact)"),
     Row("TD(0.8), random walk: error", "td_random_walk.py", "value_error", 0.04, "0 (exact)", False),
+    Row("TD(0), random walk: error", "td_random_walk.py --lambda 0", "value_error", None, "0 (exact)", False),
     Row("Dyna-Q, maze: steps, median of 5", "dyna_q_maze.py", "median_length", 14, "14 (exact)", False),
     Row(
         "Monte Carlo, FrozenLake: success",
