@@ -65,6 +65,8 @@ def m2(
         training, {"x", "label"} in evaluation. It evaluates the bound U in nats and the error, 1 where the
         class is wrong, draws examples, and their style in every class, and exports predict: x -> logits.
     """
+    if temperature is not None and temperature <= 0:
+        raise ValueError(f"temperature is {temperature}; give a number above 0, or None to enumerate labels")
     model, prior = LatentModel(encoder, decoder, likelihood), jnp.zeros(num_classes)
     classes = jnp.eye(num_classes)
 

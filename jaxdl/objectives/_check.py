@@ -5,6 +5,8 @@ from typing import Any
 import chex
 import jax.numpy as jnp
 
+from jaxdl.types import Array
+
 _FIX = "an objective sees one example, map it over a batch with jax.vmap"
 
 
@@ -18,6 +20,14 @@ def check_rank(rank: int | set[int], /, **arrays: Any) -> None:
             raise AssertionError(message) from None
 
 
+def check_shape(shape: tuple[int, ...], /, **arrays: Any) -> None:
+    """Raise an AssertionError that names the argument unless each array has this shape."""
+    check_rank(len(shape), **arrays)
+    for name, array in arrays.items():
+        if jnp.shape(array) != shape:
+            raise AssertionError(f"{name} has shape {jnp.shape(array)}, but {shape} is expected")
+
+
 def check_same_shape(**arrays: Any) -> None:
     """Raise an AssertionError that names the arguments and jax.vmap unless all shapes are equal."""
     try:
@@ -25,3 +35,11 @@ def check_same_shape(**arrays: Any) -> None:
     except AssertionError:
         shapes = ", ".join(f"{name} {jnp.shape(array)}" for name, array in arrays.items())
         raise AssertionError(f"shapes differ: {shapes}; they must be equal: {_FIX}") from None
+
+
+def check_label(label: Array, logits: Array) -> None:
+    """Raise an AssertionError that says what a label is unless it is a class or class probabilities."""
+    is_class = jnp.issubdtype(label.dtype, jnp.integer)
+    if label.shape != (() if is_class else logits.shape):
+        fix = f"give a class, an integer scalar, or class probabilities, floats {list(logits.shape)}"
+        raise AssertionError(f"label is {label.dtype}{list(label.shape)}; {fix}: {_FIX}")

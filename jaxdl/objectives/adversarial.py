@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxdl.objectives._check import check_rank, check_same_shape
-from jaxdl.objectives.supervised import softmax_cross_entropy
+from jaxdl.objectives.supervised import absolute_loss, softmax_cross_entropy
 from jaxdl.types import Array, Key
 
 
@@ -346,7 +346,7 @@ def cycle_consistency_loss(x: Array, reconstruction: Array) -> Array:
         A scalar.
     """
     check_same_shape(x=x, reconstruction=reconstruction)
-    return jnp.abs(reconstruction - x).sum()
+    return absolute_loss(reconstruction, x)
 
 
 def optimal_discriminator(p_data: Array, p_g: Array) -> Array:

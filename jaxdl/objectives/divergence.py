@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import rel_entr
 
+from jaxdl.objectives._absolute import absolute
 from jaxdl.objectives._check import check_rank, check_same_shape
 from jaxdl.types import Array
 
@@ -256,7 +257,7 @@ def total_variation_generator(t: Array) -> Array:
     Returns:
         [...], f(t).
     """
-    return 0.5 * (t - 1) * jnp.sign(t - 1)  # slope 0 where p = q; that of jnp.abs is 1
+    return 0.5 * absolute(t - 1)
 
 
 def wasserstein1_1d(x: Array, y: Array) -> Array:

@@ -45,6 +45,7 @@ def dequantize(key: Key, x: Array, bins: int) -> Array:
     Returns:
         [...] in [0, 1), with ⌊bins · y⌋ = k.
     """
+    x = jnp.asarray(x)
     level = jnp.round(x * (bins - 1))
     # The top of the range stays free of the values that k + u would round up into the next bin.
     u = jax.random.uniform(key, x.shape, x.dtype, maxval=1 - bins * jnp.finfo(x.dtype).eps)

@@ -3,7 +3,8 @@
 import jax.numpy as jnp
 import optax
 
-from jaxdl.objectives._check import check_rank, check_same_shape
+from jaxdl.objectives._check import check_rank, check_same_shape, check_shape
+from jaxdl.objectives.supervised import sigmoid_cross_entropy, squared_loss
 from jaxdl.types import Array
 
 
@@ -40,7 +41,7 @@ def photometric_loss(color: Array, target: Array) -> Array:
     """
     check_rank(1, color=color, target=target)
     check_same_shape(color=color, target=target)
-    return ((color - target) ** 2).sum()
+    return squared_loss(color, target)
 
 
 def occupancy_loss(logit: Array, occupied: Array) -> Array:
@@ -58,7 +59,7 @@ def occupancy_loss(logit: Array, occupied: Array) -> Array:
         A scalar, in nats.
     """
     check_rank(0, logit=logit, occupied=occupied)
-    return optax.losses.sigmoid_binary_cross_entropy(logit, occupied)
+    return sigmoid_cross_entropy(logit, occupied)
 
 
 def chamfer_distance(x: Array, y: Array) -> Array:
@@ -97,10 +98,12 @@ def reprojection_loss(points: Array, keypoints: Array, confidence: Array, camera
     Returns:
         A scalar, in squared pixels.
     """
-    check_rank(2, points=points, keypoints=keypoints, camera=camera)
-    check_rank(1, confidence=confidence)
-    check_same_shape(confidence=confidence, points=points[:, 0], keypoints=keypoints[:, 0])
+    check_rank(2, points=points)
+    joints = len(points)
+    check_shape((joints, 3), points=points)
+    check_shape((joints, 2), keypoints=keypoints)
+    check_shape((joints,), confidence=confidence)
+    check_shape((3, 4), camera=camera)
     image = points @ camera[:, :3].T + camera[None, :, 3]
     projected = image[:, :2] / jnp.maximum(image[:, 2:], 1e-6)
-    check_same_shape(projected=projected, keypoints=keypoints)
     return (confidence * ((projected - keypoints) ** 2).sum(axis=-1)).sum()

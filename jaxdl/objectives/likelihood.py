@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import optax
 from jax.scipy.linalg import solve_triangular
 
-from jaxdl.objectives._check import check_rank, check_same_shape
+from jaxdl.objectives._absolute import absolute
+from jaxdl.objectives._check import check_rank, check_same_shape, check_shape
 from jaxdl.types import Array, PyTree
 
 _LOG_2PI = math.log(2 * math.pi)
@@ -31,7 +32,8 @@ def bernoulli_log_prob(x: Array, logits: Array) -> Array:
         A scalar, in nats.
     """
     check_same_shape(x=x, logits=logits)
-    x, logits = x.ravel(), logits.ravel()  # XLA for CPU is slow to sum products over an axis of length 1
+    # XLA for CPU is slow to sum products over an axis of length 1
+    x, logits = jnp.ravel(x), jnp.ravel(logits)
     return -optax.losses.sigmoid_binary_cross_entropy(logits, x).sum()
 
 
@@ -79,7 +81,7 @@ def standard_normal_log_prob(x: Array) -> Array:
     Returns:
         A scalar, in nats.
     """
-    return -0.5 * (x**2 + _LOG_2PI).sum()
+    return -0.5 * jnp.sum(x**2 + _LOG_2PI)
 
 
 def laplace_log_prob(x: Array, mean: Array, log_scale: Array) -> Array:
@@ -96,8 +98,7 @@ def laplace_log_prob(x: Array, mean: Array, log_scale: Array) -> Array:
         A scalar, in nats.
     """
     check_same_shape(x=x, mean=mean, log_scale=log_scale)
-    distance = (x - mean) * jnp.sign(x - mean)  # slope 0 where x = μ; that of jnp.abs is 1
-    return -(distance * jnp.exp(-log_scale) + log_scale + math.log(2)).sum()
+    return -(absolute(x - mean) * jnp.exp(-log_scale) + log_scale + math.log(2)).sum()
 
 
 def logistic_log_prob(x: Array, mean: Array, log_scale: Array) -> Array:
@@ -195,8 +196,8 @@ def multivariate_normal_log_prob(x: Array, mean: Array, scale_tril: Array) -> Ar
         A scalar, in nats.
     """
     check_rank(1, x=x, mean=mean)
-    check_rank(2, scale_tril=scale_tril)
-    check_same_shape(x=x, mean=mean, row_of_scale_tril=scale_tril[0])
+    check_same_shape(x=x, mean=mean)
+    check_shape(2 * mean.shape, scale_tril=scale_tril)
     z = solve_triangular(scale_tril, x - mean, lower=True)
     return standard_normal_log_prob(z) - jnp.log(jnp.abs(jnp.diag(scale_tril))).sum()
 
@@ -292,6 +293,7 @@ def normal_mixture_log_prior(theta: Array, *, logits: Array, means: Array, log_s
         A scalar, in nats.
     """
     check_rank(1, logits=logits, means=means, log_stds=log_stds)
+    theta = jnp.asarray(theta)
     tables = (jnp.broadcast_to(row, (*theta.shape, row.shape[0])) for row in (logits, means, log_stds))
     return normal_mixture_log_prob(theta, *tables)
 

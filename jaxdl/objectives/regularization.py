@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from jaxdl.objectives._absolute import absolute
 from jaxdl.objectives._check import check_rank
 from jaxdl.types import Array, PyTree
 
@@ -22,8 +23,7 @@ def l1_penalty(params: PyTree) -> Array:
     Returns:
         A scalar.
     """
-    # jnp.abs has slope 1 at 0 and would push a weight that is zero away from it
-    return sum(((theta * jnp.sign(theta)).sum() for theta in jax.tree.leaves(params)), start=jnp.zeros(()))
+    return sum((absolute(theta).sum() for theta in jax.tree.leaves(params)), start=jnp.zeros(()))
 
 
 def l2_penalty(params: PyTree) -> Array:
@@ -39,7 +39,7 @@ def l2_penalty(params: PyTree) -> Array:
     Returns:
         A scalar.
     """
-    return sum((0.5 * (theta**2).sum() for theta in jax.tree.leaves(params)), start=jnp.zeros(()))
+    return sum((0.5 * jnp.sum(theta**2) for theta in jax.tree.leaves(params)), start=jnp.zeros(()))
 
 
 def contractive_penalty(encode: Callable[[Array], Array], x: Array) -> Array:

@@ -6,7 +6,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxdl.objectives._check import check_rank, check_same_shape
+from jaxdl.objectives._check import check_rank, check_same_shape, check_shape
 from jaxdl.types import Array, Key
 
 
@@ -20,6 +20,7 @@ def sample_bernoulli(key: Key, logits: Array) -> Array:
     Returns:
         [...], in the dtype of the logits.
     """
+    logits = jnp.asarray(logits)
     return jax.random.bernoulli(key, jax.nn.sigmoid(logits)).astype(logits.dtype)
 
 
@@ -36,7 +37,7 @@ def sample_categorical(key: Key, logits: Array) -> Array:
     return jax.random.categorical(key, logits)
 
 
-def sample_gumbel_softmax(key: Key, logits: Array, temperature: float) -> Array:
+def sample_gumbel_softmax(key: Key, logits: Array, temperature: float | Array) -> Array:
     """Draw relaxed one-hot labels, through which gradients flow; the largest entry is a label drawn exactly.
 
     y = softmax((log π + g)/τ),  g_c ~ Gumbel(0, 1)
@@ -46,11 +47,12 @@ def sample_gumbel_softmax(key: Key, logits: Array, temperature: float) -> Array:
     Args:
         key: a PRNG key.
         logits: [..., C], log π up to a constant.
-        temperature: τ > 0; the draws near one-hot labels as it nears 0, and their gradients vary more.
+        temperature: scalar, τ > 0; near 0 the draws are nearly one-hot, and their gradients vary more.
 
     Returns:
         [..., C], differentiable in the logits.
     """
+    check_rank(0, temperature=temperature)
     return jax.nn.softmax((logits + jax.random.gumbel(key, logits.shape, logits.dtype)) / temperature)
 
 
@@ -66,6 +68,7 @@ def sample_normal(key: Key, mean: Array, log_std: Array) -> Array:
         [...], differentiable in both parameters.
     """
     check_same_shape(mean=mean, log_std=log_std)
+    mean = jnp.asarray(mean)
     return mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape, mean.dtype)
 
 
@@ -94,6 +97,7 @@ def sample_laplace(key: Key, mean: Array, log_scale: Array) -> Array:
         [...], differentiable in both parameters.
     """
     check_same_shape(mean=mean, log_scale=log_scale)
+    mean = jnp.asarray(mean)
     return mean + jnp.exp(log_scale) * jax.random.laplace(key, mean.shape, mean.dtype)
 
 
@@ -109,6 +113,7 @@ def sample_logistic(key: Key, mean: Array, log_scale: Array) -> Array:
         [...], differentiable in both parameters.
     """
     check_same_shape(mean=mean, log_scale=log_scale)
+    mean = jnp.asarray(mean)
     return mean + jnp.exp(log_scale) * jax.random.logistic(key, mean.shape, mean.dtype)
 
 
@@ -176,8 +181,7 @@ def sample_multivariate_normal(key: Key, mean: Array, scale_tril: Array) -> Arra
         [D], differentiable in both parameters.
     """
     check_rank(1, mean=mean)
-    check_rank(2, scale_tril=scale_tril)
-    check_same_shape(mean=mean, column_of_scale_tril=scale_tril[:, 0])
+    check_shape(2 * mean.shape, scale_tril=scale_tril)
     return mean + jnp.tril(scale_tril) @ jax.random.normal(key, mean.shape, mean.dtype)
 
 

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxdl.objectives._check import check_rank, check_same_shape
+from jaxdl.objectives._absolute import absolute
+from jaxdl.objectives._check import check_label, check_rank, check_same_shape, check_shape
 from jaxdl.types import Array
 
 
@@ -27,10 +28,9 @@ def softmax_cross_entropy(logits: Array, label: Array) -> Array:
     """
     check_rank(1, logits=logits)
     label = jnp.asarray(label)
-    if jnp.issubdtype(label.dtype, jnp.integer):
-        check_rank(0, label=label)
+    check_label(label, logits)
+    if label.ndim == 0:
         return optax.losses.softmax_cross_entropy_with_integer_labels(logits, label)
-    check_same_shape(logits=logits, label=label)
     return optax.losses.safe_softmax_cross_entropy(logits, label)
 
 
@@ -65,7 +65,7 @@ def squared_loss(prediction: Array, target: Array) -> Array:
         A scalar.
     """
     check_same_shape(prediction=prediction, target=target)
-    return ((prediction - target) ** 2).sum()
+    return jnp.sum((prediction - target) ** 2)
 
 
 def absolute_loss(prediction: Array, target: Array) -> Array:
@@ -81,7 +81,7 @@ def absolute_loss(prediction: Array, target: Array) -> Array:
         A scalar.
     """
     check_same_shape(prediction=prediction, target=target)
-    return jnp.abs(prediction - target).sum()
+    return absolute(prediction - target).sum()
 
 
 def huber_loss(prediction: Array, target: Array, delta: float = 1.0) -> Array:
@@ -282,8 +282,7 @@ def giou_loss(box: Array, target: Array) -> Array:
 
 def _areas(box: Array, target: Array) -> tuple[Array, Array, Array]:
     """Measure the intersection, the union, and the smallest box around two boxes."""
-    check_rank(1, box=box, target=target)
-    check_same_shape(box=box, target=target)
+    check_shape((4,), box=box, target=target)
     low_a, high_a = jnp.minimum(box[:2], box[2:]), jnp.maximum(box[:2], box[2:])
     low_b, high_b = jnp.minimum(target[:2], target[2:]), jnp.maximum(target[:2], target[2:])
     area = lambda low, high: jnp.prod(jax.nn.relu(high - low))
@@ -351,6 +350,7 @@ def skip_gram_negative_sampling_loss(center: Array, context: Array, negatives: A
     check_rank(1, center=center, context=context)
     check_rank(2, negatives=negatives)
     check_same_shape(center=center, context=context)
+    check_shape((len(negatives), *center.shape), negatives=negatives)
     return jax.nn.softplus(-context @ center) + jax.nn.softplus(negatives @ center).sum()
 
 
@@ -371,6 +371,7 @@ def cbow_loss(context: Array, output_embedding: Array, label: Array, mask: Array
         A scalar in nats.
     """
     check_rank(2, context=context, output_embedding=output_embedding)
+    check_shape((len(output_embedding), context.shape[1]), output_embedding=output_embedding)
     mask = jnp.ones(context.shape[0]) if mask is None else mask
     check_same_shape(mask=mask, words=context[:, 0])
     h = mask @ context / jnp.maximum(mask.sum(), 1)

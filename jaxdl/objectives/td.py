@@ -11,7 +11,7 @@ the gradient of the update rule. Returns and advantages can be differentiated.
 import jax
 import jax.numpy as jnp
 
-from jaxdl.objectives._check import check_rank, check_same_shape
+from jaxdl.objectives._check import check_rank, check_same_shape, check_shape
 from jaxdl.objectives.supervised import softmax_cross_entropy
 from jaxdl.types import Array
 
@@ -287,6 +287,9 @@ def categorical_q_learning_loss(
     check_rank(1, q_atoms_tm1=q_atoms_tm1, q_atoms_t=q_atoms_t)
     check_rank(2, q_logits_tm1=q_logits_tm1, q_logits_t=q_logits_t)
     check_rank(0, a_tm1=a_tm1, r_t=r_t, discount_t=discount_t)
+    actions = len(q_logits_tm1)
+    check_shape((actions, *q_atoms_tm1.shape), q_logits_tm1=q_logits_tm1)
+    check_shape((actions, *q_atoms_t.shape), q_logits_t=q_logits_t)
     probs_t = jax.nn.softmax(q_logits_t)
     probs_t = probs_t[(probs_t @ q_atoms_t).argmax()]
     target = _project(r_t + discount_t * q_atoms_t, probs_t, q_atoms_tm1)
@@ -316,9 +319,11 @@ def action_values(P: Array, R: Array, discount: float | Array, v: Array) -> Arra
         [S, A], action values.
     """
     check_rank(3, P=P)
-    check_rank(1, v=v)
     check_rank(0, discount=discount)
-    check_same_shape(R=R, P_of_one_successor=P[..., 0])
+    states, actions, _ = P.shape
+    check_shape((states, actions, states), P=P)
+    check_shape((states, actions), R=R)
+    check_shape((states,), v=v)
     return R + discount * (P @ v)
 
 

@@ -119,3 +119,9 @@ def test_wrong_data_are_refused(batch, held, message):
     state = jax.eval_shape(learner.init, KEY, batch)
     with pytest.raises(ValueError, match=message):
         learner.check(state, batch, held)
+
+
+def test_a_temperature_of_zero_is_refused():
+    nets = Encoder(2, ()), BernoulliDecoder(SHAPE, ()), MLP(3, ())
+    with pytest.raises(ValueError, match=r"temperature is 0\.0; give a number above 0"):
+        m2(*nets, optax.sgd(0.0), num_classes=3, labelled_share=R, alpha=ALPHA, temperature=0.0)

@@ -164,3 +164,6 @@ def test_cycle_consistency_is_the_summed_absolute_difference():
     value, grad = jax.value_and_grad(objectives.cycle_consistency_loss, 1)(x, reconstruction)
     np.testing.assert_allclose(value, 1.45, rtol=1e-6)
     np.testing.assert_array_equal(grad, [[1, -1], [-1, 1]])
+    np.testing.assert_array_equal(jax.grad(objectives.cycle_consistency_loss, (0, 1))(x, x), 0)
+    with pytest.raises(AssertionError, match=r"x .* reconstruction .*vmap"):
+        objectives.cycle_consistency_loss(x, x[0])

@@ -404,6 +404,16 @@ def test_a_batch_is_rejected(name):
                 f(*mixed)
 
 
+@pytest.mark.parametrize("name", ROWS)
+def test_a_number_stands_for_a_scalar(name):
+    args, any_rank = ROWS[name].cases[0], ROWS[name].any_rank
+    if any_rank and len({x.shape for x in args}) == 1:  # any shape, so a scalar too
+        args = tuple(x.ravel()[0] for x in args)
+    numbers = (x.item() if x.ndim == 0 else x for x in args)
+    close = partial(np.testing.assert_allclose, rtol=1e-6)  # numbers are added as float64
+    jax.tree.map(close, objective(name)(*numbers), objective(name)(*args))
+
+
 def test_every_public_function_has_a_row():
     assert ROWS.keys() | EXEMPT == PUBLIC.keys()
     assert not ROWS.keys() & EXEMPT

@@ -112,19 +112,33 @@ REPROJECTION = (jnp.ones((5, 3)), jnp.ones((5, 2)), jnp.ones(5), jnp.ones((3, 4)
 
 
 @pytest.mark.parametrize(
-    ("f", "args"),
+    ("f", "args", "message"),
     [
-        (eikonal_loss, (TWO,)),
-        (photometric_loss, (TWO, TWO)),
-        (photometric_loss, (ONE, jnp.ones(1))),
-        (occupancy_loss, (ONE, ONE)),
-        (chamfer_distance, (TWO[None], TWO[None])),
-        (chamfer_distance, (TWO, jnp.ones((2, 1)))),
-        (reprojection_loss, tuple(a[None] for a in REPROJECTION)),
-        (reprojection_loss, (*REPROJECTION[:2], jnp.ones(1), REPROJECTION[3])),
-        (reprojection_loss, (REPROJECTION[0], jnp.ones((5, 1)), *REPROJECTION[2:])),
+        (eikonal_loss, (TWO,), r"gradient .*jax\.vmap"),
+        (photometric_loss, (TWO, TWO), r"color .*jax\.vmap"),
+        (photometric_loss, (ONE, jnp.ones(1)), r"color .* target .*jax\.vmap"),
+        (occupancy_loss, (ONE, ONE), r"logit .*jax\.vmap"),
+        (chamfer_distance, (TWO[None], TWO[None]), r"x .*jax\.vmap"),
+        (chamfer_distance, (TWO, jnp.ones((2, 1))), r"point_of_x .* point_of_y .*jax\.vmap"),
+        (reprojection_loss, tuple(a[None] for a in REPROJECTION), r"points .*jax\.vmap"),
+        (reprojection_loss, (jnp.ones((5, 2)), *REPROJECTION[1:]), r"points .*, but \(5, 3\) is expected$"),
+        (
+            reprojection_loss,
+            (REPROJECTION[0], jnp.ones((5, 1)), *REPROJECTION[2:]),
+            r"keypoints has shape \(5, 1\), but \(5, 2\) is expected$",
+        ),
+        (
+            reprojection_loss,
+            (*REPROJECTION[:2], jnp.ones(1), REPROJECTION[3]),
+            r"confidence has shape \(1,\), but \(5,\) is expected$",
+        ),
+        (
+            reprojection_loss,
+            (*REPROJECTION[:3], jnp.eye(4)),
+            r"camera has shape \(4, 4\), but \(3, 4\) is expected$",
+        ),
     ],
 )
-def test_shapes_are_checked(f, args):
-    with pytest.raises(AssertionError, match=r"jax\.vmap"):
+def test_shapes_are_checked(f, args, message):
+    with pytest.raises(AssertionError, match=message):
         f(*args)

@@ -165,12 +165,16 @@ def test_density_never_broadcasts(name):
             log_prob(*arrays(batched))
 
 
-def test_multivariate_normal_rejects_a_batch_of_everything():
-    args = arrays(np.stack([a, a]) for a in (X[0], MEAN[0], TRIL))
-    with pytest.raises(AssertionError, match=r"jax\.vmap"):
-        multivariate_normal_log_prob(*args)
-    with pytest.raises(AssertionError, match=r"jax\.vmap"):
-        sample_multivariate_normal(jax.random.key(0), *args[1:])
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [([(2, 3), (2, 3, 3)], "vmap"), ([(3,), (1, 3)], "expected$"), ([(3,), (3, 1)], "expected$")],
+)
+def test_multivariate_normal_takes_a_vector_and_a_square(shapes, message):
+    mean, scale_tril = map(jnp.ones, shapes)
+    with pytest.raises(AssertionError, match=message):
+        multivariate_normal_log_prob(mean, mean, scale_tril)
+    with pytest.raises(AssertionError, match=message):
+        sample_multivariate_normal(jax.random.key(0), mean, scale_tril)
 
 
 @pytest.mark.parametrize(
@@ -308,7 +312,7 @@ def test_multivariate_sampler_has_the_mean_and_covariance():
         (partial(sample_discretized_logistic, bins=BINS), [(2, 3), (3,)]),
         (partial(sample_discretized_logistic_mixture, bins=BINS), [(2, 3), (1, 3), (1, 3)]),
         (sample_normal_mixture, [(2, 3), (1, 3), (1, 3)]),
-        (sample_multivariate_normal, [(3,), (1, 3)]),
+        (sample_gumbel_softmax, [(3, 3), (3,)]),
     ],
 )
 def test_samplers_never_broadcast(sample, shapes):
@@ -319,8 +323,7 @@ def test_samplers_never_broadcast(sample, shapes):
 @pytest.mark.parametrize("sample", [sample_normal, sample_laplace, sample_logistic])
 def test_location_scale_sampler_is_differentiable(sample):
     # z = μ + e^{log s} ε: ∂z/∂μ = 1 and ∂z/∂log s = z − μ
-    mean, log_scale = jnp.float32(1.5), jnp.float32(0.4)
-    draw_one = partial(sample, jax.random.key(3))
+    mean, log_scale, draw_one = 1.5, 0.4, partial(sample, jax.random.key(3))
     by_mean, by_log_scale = jax.grad(draw_one, (0, 1))(mean, log_scale)
     np.testing.assert_allclose(by_mean, 1)
     np.testing.assert_allclose(by_log_scale, draw_one(mean, log_scale) - mean, rtol=1e-6)

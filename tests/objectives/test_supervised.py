@@ -46,9 +46,17 @@ def test_softmax_cross_entropy_takes_no_logarithm_of_a_probability():
     np.testing.assert_allclose(objectives.softmax_cross_entropy(masked, jnp.array([0.5, 0, 0.5])), np.log(2))
 
 
-@pytest.mark.parametrize("label", [np.zeros(4, int), np.zeros(3, np.float32), np.zeros((2, 4), np.float32)])
-def test_softmax_cross_entropy_rejects_a_batch_of_labels(label):
-    with pytest.raises(AssertionError, match="vmap"):
+@pytest.mark.parametrize(
+    ("label", "given"),
+    [
+        (np.zeros(4, np.int32), r"int32\[4\]"),  # a batch, or one-hot as integers
+        (np.zeros(3, np.float32), r"float32\[3\]"),
+        (np.zeros((2, 4), np.float32), r"float32\[2, 4\]"),
+        (1.0, r"float32\[\]"),
+    ],
+)
+def test_softmax_cross_entropy_says_what_a_label_is(label, given):
+    with pytest.raises(AssertionError, match=rf"label is {given}; .*integer scalar.*floats \[4\].*vmap"):
         objectives.softmax_cross_entropy(LOGITS[0], label)
 
 
@@ -86,6 +94,7 @@ def test_regression_losses_sum_over_the_example(loss, oracle):
         jax.jit(loss)(prediction, target), oracle(prediction - target).sum(), rtol=1e-6
     )
     check_gradient(loss, prediction, target)
+    np.testing.assert_array_equal(jax.grad(loss)(target, target), 0)
     with pytest.raises(AssertionError, match="vmap"):
         loss(prediction, target[0])
 
@@ -256,10 +265,19 @@ def test_nothing_is_broadcast():
     row, short = LOGITS[0], LOGITS[1, :1]
     for call, message in [
         (lambda: objectives.distillation_loss(row, short), r"student_logits .* teacher_logits .*vmap"),
-        (lambda: objectives.giou_loss(row, short), r"box .* target .*vmap"),
+        (lambda: objectives.giou_loss(row, short), r"target has shape \(1,\), but \(4,\) is expected$"),
+        (lambda: objectives.iou_loss(row[:3], row[:3]), r"box has shape \(3,\), but \(4,\) is expected$"),
         (
             lambda: objectives.skip_gram_negative_sampling_loss(row, short, LOGITS),
             r"center .* context .*vmap",
+        ),
+        (
+            lambda: objectives.skip_gram_negative_sampling_loss(row, row, LOGITS[:, :3]),
+            r"negatives has shape \(6, 3\), but \(6, 4\) is expected$",
+        ),
+        (
+            lambda: objectives.cbow_loss(LOGITS, LOGITS[:5, :3], 1),
+            r"output_embedding has shape \(5, 3\), but \(5, 4\) is expected$",
         ),
         (lambda: objectives.cbow_loss(LOGITS, LOGITS[None], 1), r"output_embedding has .*vmap"),
         (lambda: objectives.cbow_loss(LOGITS, LOGITS, 1, short), r"mask .*vmap"),

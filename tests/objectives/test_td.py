@@ -219,12 +219,21 @@ def test_categorical_q_learning_loss(reward, discount):
     np.testing.assert_array_equal(grad_target, 0)
 
 
-@pytest.mark.parametrize("index", [1, 6])
-def test_categorical_q_learning_wants_one_row_of_logits_per_action(index):
+@pytest.mark.parametrize(
+    ("index", "shape", "message"),
+    [
+        (1, (3,), r"q_logits_tm1 has .*vmap"),
+        (6, (3,), r"q_logits_t has .*vmap"),
+        (1, (2, 4), r"q_logits_tm1 has .* \(2, 3\) is expected$"),
+        (6, (2, 4), r"q_logits_t has .* \(2, 3\) is expected$"),
+        (6, (1, 3), r"q_logits_t has .* \(2, 3\) is expected$"),
+    ],
+)
+def test_categorical_q_learning_wants_one_row_of_logits_per_action(index, shape, message):
     atoms, logits = jnp.arange(3.0), jnp.zeros((2, 3))
     args = [atoms, logits, 1, 0.5, 0.9, atoms, logits]
-    args[index] = logits[0]
-    with pytest.raises(AssertionError, match=r"q_logits_t.* has .*vmap"):
+    args[index] = jnp.zeros(shape)
+    with pytest.raises(AssertionError, match=message):
         objectives.categorical_q_learning_loss(*args)
 
 
@@ -324,10 +333,12 @@ def test_policy_iteration_ends_where_value_iteration_only_approaches():
 def test_backups_check_their_tables():
     P, R, policy = random_mdp()
     v = np.zeros(6, np.float32)
-    for call in (
-        lambda: objectives.bellman_backup(P, R, 0.9, v, policy[:, :1]),
-        lambda: objectives.bellman_optimality_backup(P, R[:1], 0.9, v),
-        lambda: objectives.bellman_optimality_backup(P, R, 0.9, v[None]),
-    ):
-        with pytest.raises(AssertionError, match="vmap"):
+    for call, message in [
+        (lambda: objectives.bellman_backup(P, R, 0.9, v, policy[:, :1]), "R .* policy .*vmap"),
+        (lambda: objectives.bellman_backup(P, R, 0.9, v[:1], policy), r"v .* \(6,\) is expected$"),
+        (lambda: objectives.bellman_optimality_backup(P, R[:1], 0.9, v), r"R .* \(6, 3\) is expected$"),
+        (lambda: objectives.bellman_optimality_backup(P, R, 0.9, v[None]), "v has .*vmap"),
+        (lambda: objectives.action_values(P[:5], R[:5], 0.9, v), r"P .* \(5, 3, 5\) is expected$"),
+    ]:
+        with pytest.raises(AssertionError, match=message):
             call()
