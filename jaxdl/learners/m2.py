@@ -64,6 +64,9 @@ def m2(
         A Learner of batches {"x": [B, H, W, C], "labelled": {"x": [B, H, W, C], "label": int [B]}} in
         training, {"x", "label"} in evaluation. It evaluates the bound U in nats and the error, 1 where the
         class is wrong, draws examples, and their style in every class, and exports predict: x -> logits.
+
+    Raises:
+        ValueError: if the temperature is not above 0.
     """
     if temperature is not None and temperature <= 0:
         raise ValueError(f"temperature is {temperature}; give a number above 0, or None to enumerate labels")
