@@ -60,7 +60,7 @@ def c51_cartpole(
     """
     world = make(environment)
     steps = max(1, env_steps // (schedule.num_envs * schedule.collect))
-    decay = int(explore_share * steps * schedule.collect)
+    decay = max(1, int(explore_share * steps * schedule.collect))  # over 0 steps it would never fall
     learner = c51(
         world,
         ReturnDistribution(num_actions(world), num_atoms, hidden),

@@ -68,7 +68,7 @@ def dqn_cartpole(
     if unit:
         world = unit_observations(world)
     steps = max(1, env_steps // (schedule.num_envs * schedule.collect))
-    decay = int(explore_share * steps * schedule.collect)
+    decay = max(1, int(explore_share * steps * schedule.collect))  # over 0 steps it would never fall
     learner = dqn(
         world,
         ActionValues(num_actions(world), hidden, dueling=dueling, octaves=octaves),

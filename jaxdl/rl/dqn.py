@@ -77,8 +77,9 @@ def dqn(
     def loss(params: Any, model_state: Any, batch: Batch, key: Key) -> tuple[Array, tuple[Any, Metrics]]:
         error = errors(params["q"], model_state["target"], batch)
         value = jax.vmap(huber_loss)(error, jnp.zeros_like(error))
+        start = batch["index"][:1]  # of a micro-batch in the batch
         return (batch["weight"] * value).mean(), (
-            {**model_state, "error": error},
+            {**model_state, "error": jax.lax.dynamic_update_slice(model_state["error"], error, start)},
             {"td_error": jnp.abs(error).mean()},
         )
 

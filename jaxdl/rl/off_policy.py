@@ -109,8 +109,9 @@ def act_and_learn(
         explore: (state, observations [N, ...], key) -> actions [N, ...].
         follow: state -> model_state, how the target networks follow the params after a gradient step.
         priority: of transitions; None draws all alike. The gradient step leaves the errors [B] of its batch
-            in model_state["error"].
-        step: the gradient step, on batches as `n_step` makes them, with "weight" [B].
+            in model_state["error"]; where it is skipped, priorities stay as they are.
+        step: the gradient step, on batches as `n_step` makes them, with "weight" [B] and the "index" [B] of
+            each transition in the batch, by which micro-batches know their place.
         state: of the agent.
         key: of this step.
 
@@ -145,8 +146,10 @@ def learn_from_batch(
         )
     path = windows(state.replay, place, schedule.n)
     batch: Batch = jax.vmap(partial(n_step, discount=schedule.discount))(path)
-    state, metrics = step(state, batch | {"weight": weight})
+    state, metrics = step(state, batch | {"weight": weight, "index": jnp.arange(schedule.batch_size)})
     if priority is not None:
         error = jnp.abs(state.model_state["error"]) + 1e-6
+        skipped = metrics.get("skipped", jnp.zeros(())) > 0  # the errors are those of an earlier batch then
+        error = jnp.where(skipped, state.replay.priority[place], error)
         state = state.replace(replay=reprioritize(state.replay, place, error))
     return state.replace(model_state=follow(state)), metrics

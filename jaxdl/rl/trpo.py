@@ -131,8 +131,10 @@ def trpo(
         options: of the value's gradient step.
 
     Returns:
-        A Learner without batches; one step takes N·T environment steps and moves the policy once. It has no
-        form under an axis name.
+        A Learner without batches; one step takes N·T environment steps and moves the policy once.
+
+    Raises:
+        ValueError: on a step under an axis name, of which it has no form.
     """
     distribution = head(environment.actions)
     pi: Any = policy.apply
@@ -194,4 +196,14 @@ def trpo(
         return likeliest(policy, distribution, params["policy"], observation, key)
 
     players = {"value": Player(value_loss, value_optimizer)}
-    return agent(environment, init, players, learn, greedy, num_envs=num_envs, options=options)
+    learner = agent(environment, init, players, learn, greedy, num_envs=num_envs, options=options)
+
+    def step(
+        state: AgentState, batch: Batch = None, *, axis_name: str | None = None
+    ) -> tuple[AgentState, Metrics]:
+        if axis_name is not None:
+            message = f"trpo has no form under an axis name, here {axis_name!r}"
+            raise ValueError(f"{message}; choose strategy jit or shard")
+        return learner.step(state, batch)
+
+    return learner._replace(step=step)

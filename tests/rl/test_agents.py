@@ -1,6 +1,7 @@
 """Every agent: seeds trained at once are those trained alone, and a run goes on where it stopped."""
 
 from functools import cache, partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import optax
 import pytest
 from scipy import stats
 
+from jaxdl import config
 from jaxdl.nets.policy import (
     ActionValues,
     CategoricalPolicy,
@@ -21,13 +23,18 @@ from jaxdl.nets.policy import (
     orthogonal,
 )
 from jaxdl.rl import (
+    Box,
     Discrete,
+    Environment,
     Priority,
     Schedule,
+    TimeStep,
+    actor_critic,
     c51,
     dqn,
     from_gymnax,
     ppo,
+    reinforce,
     sac,
     td3,
 )
@@ -45,24 +52,62 @@ SGD = optax.sgd(1e-2)  # its equations have no amplified rounding
 SCHEDULE = Schedule(num_envs=2, collect=4, updates=3, batch_size=8, capacity=24, warmup=8, n=2)
 EXPLORE = {"epsilon": optax.linear_schedule(1.0, 0.1, 20), "target_every": 5, "schedule": SCHEDULE}
 AGENTS = ["ppo", "dqn", "td3"]  # those of the configs go through the battery of configs too
+SMALL = ["actor_critic", "reinforce", "c51", "sac"]  # in an environment that compiles fast
+
+
+def walk(actions):
+    """Wander by chance and by the action; episodes terminate beyond 2, and last for four steps at most."""
+
+    def reset(key):
+        x = jax.random.normal(key, (2,))
+        return {"x": x, "time": jnp.int32(0)}, x
+
+    def step(key, state, action):
+        fresh, _ = reset(key)
+        x = state["x"] + 0.5 * jax.random.normal(key, (2,)) + 0.3 * action.astype(jnp.float32).sum()
+        time = state["time"] + 1
+        terminated, truncated = jnp.abs(x[0]) > 2, time >= 4
+        after = jax.tree.map(partial(jnp.where, terminated | truncated), fresh, {"x": x, "time": time})
+        return after, TimeStep(after["x"], -jnp.abs(x).sum(), terminated, truncated, x)
+
+    return Environment(reset, step, Box(np.full(2, -9.0), np.full(2, 9.0)), actions, 4)
 
 
 @cache
 def run_of(name):
     """The learner, its init and some steps, compiled."""
-    pole, pendulum = from_gymnax("CartPole-v1"), from_gymnax("Pendulum-v1")
-    value, keywords = StateValue((8,)), {"num_envs": 2, "num_steps": 8, "epochs": 2, "minibatches": 2}
-    q_net = ActionValues(2, (8,), dueling=True)
-    learner = {
-        "ppo": partial(ppo, pendulum, GaussianPolicy(1, (8,)), value, SGD, value_epsilon=0.2, **keywords),
-        "dqn": partial(dqn, pole, q_net, SGD, double=True, priority=Priority(), **EXPLORE),
-        "td3": partial(td3, pendulum, DeterministicPolicy(1, (8,)), Critics(2, (8,)), SGD, schedule=SCHEDULE),
-    }[name]()
+    learner = small(name) if name in SMALL else other(name)
 
     def run(state):
         return jax.lax.scan(lambda state, _: learner.step(state, None), state, None, length=3)
 
     return learner, jax.jit(learner.init), jax.jit(run)
+
+
+def small(name):
+    choose, push = walk(Discrete(2)), walk(Box(-np.ones(1, np.float32), np.ones(1, np.float32)))
+    value, atoms = StateValue(()), {"low": -5.0, "high": 0.0}
+    return {
+        "actor_critic": partial(actor_critic, push, GaussianPolicy(1, ()), value, SGD, num_envs=2),
+        "reinforce": partial(
+            reinforce, choose, CategoricalPolicy(2, ()), SGD, baseline=value, baseline_optimizer=SGD
+        ),
+        "c51": partial(c51, choose, ReturnDistribution(2, 5, ()), SGD, **atoms, **EXPLORE),
+        "sac": partial(
+            sac, push, StateDependentGaussianPolicy(1, ()), Critics(2, ()), SGD, schedule=SCHEDULE
+        ),
+    }[name]()
+
+
+def other(name):
+    pole, pendulum = from_gymnax("CartPole-v1"), from_gymnax("Pendulum-v1")
+    value, keywords = StateValue((8,)), {"num_envs": 2, "num_steps": 8, "epochs": 2, "minibatches": 2}
+    q_net = ActionValues(2, (8,), dueling=True)
+    return {
+        "ppo": partial(ppo, pendulum, GaussianPolicy(1, (8,)), value, SGD, value_epsilon=0.2, **keywords),
+        "dqn": partial(dqn, pole, q_net, SGD, double=True, priority=Priority(), **EXPLORE),
+        "td3": partial(td3, pendulum, DeterministicPolicy(1, (8,)), Critics(2, (8,)), SGD, schedule=SCHEDULE),
+    }[name]()
 
 
 def leaves(tree):
@@ -75,7 +120,7 @@ def test_a_run_goes_on_where_it_stopped(name, tmp_path):
     """Environments, replay buffer, optimizer and keys included, bit for bit."""
     learner, init, run = run_of(name)
     start = init(jax.random.key(2))
-    like = check_experiment(Experiment(learner, 6))
+    like = check_experiment(Experiment(learner, 6, monitor="return"))
     middle, metrics = run(start)
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(3, middle)
@@ -95,11 +140,11 @@ def test_a_run_goes_on_where_it_stopped(name, tmp_path):
     assert losses and np.isfinite(losses).all()
 
 
-@pytest.mark.parametrize("name", ["ppo", "dqn"])
+@pytest.mark.parametrize("name", AGENTS + SMALL)
 def test_seeds_trained_at_once_are_those_trained_alone(name):
     _, init, run = run_of(name)
     keys = jax.random.split(jax.random.key(1), 2)
-    together, _ = jax.jit(jax.vmap(run))(jax.jit(jax.vmap(init))(keys))
+    together, _ = jax.jit(jax.vmap(lambda key: run(init(key))))(keys)
     alone, _ = run(init(keys[1]))
     for a, b in zip(leaves(together), leaves(alone), strict=True):
         np.testing.assert_allclose(a[1], b, rtol=1e-3, atol=1e-5)
@@ -151,31 +196,6 @@ def test_each_epoch_visits_each_transition_once():
 ONE = Schedule(num_envs=1, collect=1, updates=1, batch_size=2, capacity=1, warmup=1, discount=0.9)
 
 
-def one_transition(learner):
-    """Take a step whose batch is the newest transition, twice: its state before, transition, state after."""
-    state = learner.init(jax.random.key(0))
-    noise = partial(jax.random.normal, jax.random.key(1))
-    other = jax.tree.map(lambda leaf: leaf + 0.5 * noise(leaf.shape), state.model_state["target"])
-    state = state.replace(model_state={**state.model_state, "target": other})
-    after, metrics = learner.step(state)
-    return state, jax.tree.map(lambda leaf: leaf[0], after.replay.path), after, metrics
-
-
-@pytest.mark.parametrize("double", [False, True])
-def test_the_error_of_dqn_by_hand(double):
-    net = ActionValues(2, (4,))
-    learner = dqn(from_gymnax("CartPole-v1"), net, SGD, epsilon=lambda step: 0.3, double=double, schedule=ONE)
-    state, path, after, metrics = one_transition(learner)
-    q, q_next = (net.apply(state.params["q"], o)[0] for o in (path.observation, path.next_observation))
-    q_target = net.apply(state.model_state["target"], path.next_observation)[0]
-    best = (q_next if double else q_target).argmax()
-    error = path.reward[0] + 0.9 * q_target[best] - q[path.action[0]]
-    np.testing.assert_allclose(after.model_state["error"], [error, error], rtol=1e-4)
-    assert abs(float(error)) < 1.5
-    huber = error**2 / 2 if abs(error) < 1 else abs(error) - 0.5
-    np.testing.assert_allclose(metrics["loss"], huber, rtol=1e-4)
-
-
 @pytest.mark.parametrize(("step", "beta"), [(0, 0.4), (50, 0.7), (100, 1.0), (200, 1.0)])
 def test_weights_make_up_for_priorities_more_and_more(step, beta):
     """A step learns from two transitions, the one of three times the other's priority."""
@@ -186,72 +206,15 @@ def test_weights_make_up_for_priorities_more_and_more(step, beta):
     memory = memory._replace(priority=jnp.asarray([[1.0], [3.0]]))
     state = AgentState(jnp.int32(step), None, None, {"error": jnp.zeros(8)}, None, replay=memory)
     schedule = Schedule(batch_size=8, capacity=2, warmup=1)
-    _, weight = learn_from_batch(
+    _, metrics = learn_from_batch(
         schedule,
         lambda state: state.model_state,
         Priority(1.0, 0.4, steps=100),
-        lambda state, batch: (state, batch["weight"]),
+        lambda state, batch: (state, {"weight": batch["weight"]}),
         state,
         jax.random.key(0),
     )
-    np.testing.assert_allclose(weight, [1.0] * 2 + [3.0**-beta] * 6, rtol=1e-5)
-
-
-def test_the_loss_of_c51_by_hand():
-    net = ReturnDistribution(2, 3, (4,))
-    learner = c51(
-        from_gymnax("CartPole-v1"), net, SGD, low=0.0, high=2.0, epsilon=lambda step: 0.3, schedule=ONE
-    )
-    state, path, _, metrics = one_transition(learner)
-    p = jax.nn.softmax(net.apply(state.params["q"], path.observation)[0])[path.action[0]]
-    p_next = jax.nn.softmax(net.apply(state.model_state["target"], path.next_observation)[0])
-    p_next = p_next[(p_next @ np.arange(3.0)).argmax()]
-    # returns 1, 1.9, 2.8: on atoms 0, 1, 2 they are (0, 1, 0), (0, 0.1, 0.9), (0, 0, 1)
-    target = p_next @ np.asarray([[0, 1, 0], [0, 0.1, 0.9], [0, 0, 1.0]])
-    np.testing.assert_allclose(metrics["loss"], -(target * np.log(p)).sum(), rtol=1e-4)
-
-
-def test_the_losses_of_td3_by_hand():
-    """The critics' loss, and the policy's step along the slope of the first critic, by finite differences."""
-    policy, critics = DeterministicPolicy(1, ()), Critics(2, (4,))
-    keywords = {"smoothing_std": 0.0, "policy_every": 1, "schedule": ONE}
-    learner = td3(from_gymnax("Pendulum-v1"), policy, critics, optax.sgd(1e-2), **keywords)
-    state, path, after, metrics = one_transition(learner)
-    target = state.model_state["target"]
-    action_t = policy.apply(target["policy"], path.next_observation)
-    y = path.reward[0] + 0.9 * critics.apply(target["critics"], path.next_observation, action_t).min()
-    q = critics.apply(state.params["critics"], path.observation, path.action)[0]
-    np.testing.assert_allclose(metrics["critics/loss"], 0.5 * ((q - y) ** 2).sum(), rtol=1e-4)
-
-    def q1(bias):
-        params = jax.tree.map(jnp.copy, state.params["policy"])
-        params["params"]["Torso_0"]["Dense_0"]["bias"] = jnp.asarray([bias], jnp.float32)
-        action = policy.apply(params, path.observation)
-        return float(critics.apply(after.params["critics"], path.observation, action)[0, 0])
-
-    slope = (q1(0.02) - q1(-0.02)) / 0.04
-    moved = after.params["policy"]["params"]["Torso_0"]["Dense_0"]["bias"][0]
-    assert abs(slope) > 0.01
-    np.testing.assert_allclose(moved, 1e-2 * slope, rtol=5e-2)
-
-
-def test_the_losses_of_sac_by_hand():
-    """With next to no spread, so that nothing is left to chance but the density."""
-    log_std = -6.0
-    policy, critics = StateDependentGaussianPolicy(1, (), bounds=(log_std, log_std)), Critics(2, (4,))
-    learner = sac(from_gymnax("Pendulum-v1"), policy, critics, optax.sgd(0.0), schedule=ONE)
-    state, path, _, metrics = one_transition(learner)
-    action_t = jnp.tanh(policy.apply(state.params["policy"], path.next_observation)[0])
-    q_t = critics.apply(state.model_state["target"], path.next_observation, action_t).min()
-    # H of the squashed density is that of the normal plus E log(1 − a²); here it is nearly constant
-    entropy_t = 0.5 * np.log(2 * np.pi * np.e) + log_std + np.log(1 - float(action_t[0, 0]) ** 2)
-    assert abs(float(metrics["policy/loss"]) + float(metrics["temperature/loss"])) > 1
-    q = critics.apply(state.params["critics"], path.observation, path.action)[0]
-    y = float(path.reward[0] + 0.9 * (q_t + entropy_t))
-    found = float(metrics["critics/loss"])
-    low, high = (0.5 * ((np.asarray(q) - (y + d)) ** 2).sum() for d in (2.0, -2.0))
-    assert min(low, high) < found < max(low, high)  # log π of one draw is within 2 nats of its mean
-    np.testing.assert_allclose(metrics["temperature"], 1.0)
+    np.testing.assert_allclose(metrics["weight"], [1.0] * 2 + [3.0**-beta] * 6, rtol=1e-5)
 
 
 def test_the_targets_of_td3_follow_with_the_policy():
@@ -334,3 +297,19 @@ def test_what_does_not_fit_is_refused():
         state = jax.eval_shape(learner.init, jax.random.key(0))
         with pytest.raises(ValueError, match="hold no distribution; give 2 or more"):
             jax.eval_shape(learner.step, state)
+
+
+@pytest.mark.parametrize("name", ["dqn", "c51"])
+@pytest.mark.parametrize("given", [{"explore_share": 0.0}, {"explore_share": 0.1, "env_steps": 16}])
+def test_exploration_falls_in_the_shortest_run(name, given, monkeypatch):
+    """A schedule over no steps would stay where it starts."""
+    function = config.load(Path(__file__).parents[2] / "configs" / f"{name}_cartpole.py")
+    learner, schedules = function.__globals__[name], []
+
+    def spied(*arguments, epsilon, **keywords):
+        schedules.append(epsilon)
+        return learner(*arguments, epsilon=epsilon, **keywords)
+
+    monkeypatch.setitem(function.__globals__, name, spied)
+    function(explore_last=0.2, **given)
+    assert [float(schedules[0](time)) for time in (0, 8, 1000)] == pytest.approx([1.0, 0.2, 0.2])
