@@ -66,7 +66,7 @@ def test_a_step_of_a_transformer_takes_six_operations_for_each_param_and_token()
     expected = 6 * num_params * num_tokens + attention
     assert 0.95 < model_flops(learner.step, state, batch) / expected < 1.05
     learner = speed.workloads(small=False, bf16=False)["transformer350m"][0]
-    assert model_flops(learner.step, state, batch) > 1.03 * expected  # as it runs: logits of chunks come twice
+    assert model_flops(learner.step, state, batch) > 1.03 * expected  # logits of chunks come twice
 
 
 @pytest.mark.parametrize("name", speed.TARGETS)
