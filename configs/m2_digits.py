@@ -50,14 +50,10 @@ def first_of_each_class(source: dict[str, np.ndarray], num: int, seed: int) -> d
     """Pick `num` examples at random, as many of each class as of another."""
     order = np.random.default_rng(seed).permutation(len(source["label"]))
     classes = count_classes(source)
-    if num % classes:
-        raise ValueError(f"num_labels is {num}; give a multiple of {classes}, as many labels of each class")
     rows = [order[source["label"][order] == label][: num // classes] for label in range(classes)]
-    fewest = min(map(len, rows))
-    if fewest < num // classes:
-        raise ValueError(
-            f"num_labels is {num}; give {fewest * classes} at most: a class has {fewest} examples"
-        )
+    if len(np.concatenate(rows)) != num:
+        even = classes * max(1, min(map(len, rows)))
+        raise ValueError(f"num_labels is {num}; give as many of each of {classes} classes, such as {even}")
     return {name: jnp.asarray(array[np.concatenate(rows)]) for name, array in source.items()}
 
 

@@ -158,6 +158,24 @@ OPTIONS = {
         ("--stride 0", f"stride is 0; {ABOVE_0}"),
     ],
     "pixelcnn_digits": [("--levels 1", "levels is 1; give 2 or more")],
+    "m2_digits": [
+        ("--num-labels 105", "num_labels is 105; give as many of each of 10 classes, such as 100"),
+        ("--num-labels 2000", "num_labels is 2000; give as many of each of 10 classes, such as 1220"),
+        ("--dataset photographs", "dataset is photographs, cut into patches elsewhere"),
+        ("--temperature 0", f"temperature is 0.0; {ABOVE_0}"),
+    ],
+    "flow_digits": [("--bins 1", "bins is 1; give 2 or more")],
+    "autoencoder_digits": [("--rate 1", "rate is 1.0; give a number of at least 0 and below 1")],
+    "wavenet_tones": [
+        ("--levels 1", "levels is 1; give 2 or more"),
+        ("--length 0", f"length is 0; {ABOVE_0}"),
+    ],
+    "ar_series": [("--num-steps 10", "num_steps is 10; give 330 or more")],
+    "cavi_ring": [
+        ("--num-points 3", "components is 8; give 3 at most"),
+        ("--std 0", f"std is 0.0; {ABOVE_0}"),
+    ],
+    "sarsa_cliff": [("--epsilon 3", "epsilon is 3.0; give a number from 0 to 1")],
     "pixelcnn_photographs": [("--features 32", "a divisor of features=32")],
     "dcgan_digits": [("--widths 8 8 8 8", "a 8x8 image does not halve 4 times: give fewer widths")],
     "wgan_digits": [
