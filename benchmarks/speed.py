@@ -238,9 +238,9 @@ def rate(call, wait, each, seconds):
     return steps / (time.perf_counter() - began)
 
 
-def measure(name, options):
+def measure(name, workload, options):
     """Take turns; return rates of each side, the ratios, and k."""
-    learner, batch, sizes = workloads(options.small, options.bf16)[name]
+    learner, batch, sizes = workload
     one, wait = jaxdl_side(learner, batch, 1)
     rate(one, wait, 1, 0)
     k = options.steps_per_call or max(2, min(16, int(rate(one, wait, 1, 0))))
@@ -293,25 +293,25 @@ def main():
         f"{name} {metadata.version(name)}" for name in ("jax", "flax", "torch")[: 2 + (not options.alone)]
     )
     lines = [f"{machine()}, {versions}, {date.today()}", ""]
-    counted = workloads(options.small, options.bf16, chunk=None)
+    made, counted = (workloads(options.small, options.bf16, **how) for how in ({}, {"chunk": None}))
     peak = matrix_peak(options.small, options.bf16)
     dtype = "bfloat16" if options.bf16 else "float32"
     lines[0] += f"; {jax.devices()[0].device_kind}, {dtype}, matrix products at {peak / 1e12:.3g} TFLOP/s"
     heads = None
     usual = [name for name in TARGETS if name != "transformer350m" or jax.default_backend() != "cpu"]
     for name in options.names or usual:
-        rates, ratios, k = measure(name, options)
+        rates, ratios, k = measure(name, made[name], options)
         if heads is None:
             heads = list(rates)
             lines.append(f"| workload, steps/s | {' | '.join(heads)} | k | ratio | target | MFU | memory |")
             lines.append(f"|---|{'---|' * (len(heads) + 5)}")
             print("\n".join(lines))
         ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else "–"
-        learner, batch, _ = counted[name]
+        learner, batch, _ = made[name]
         state = jax.eval_shape(learner.init, jax.random.key(0), batch)
         fastest = max(rate for side, rate in rates.items() if side.startswith("jaxdl"))
-        share = model_flops(learner.step, state, batch) * fastest / peak
-        memory = peak_memory(*workloads(options.small, options.bf16)[name][:2])
+        share = model_flops(counted[name][0].step, state, batch) * fastest / peak
+        memory = peak_memory(learner, batch)
         shown = (f"{rates[head]:.3g}" if head in rates else "–" for head in heads)
         cells = [name, *shown, str(k), ratio, f"{TARGETS[name]:g}"]
         cells += [f"{share:.0%}", "–" if memory is None else f"{memory / 2**20:.3g} MiB"]

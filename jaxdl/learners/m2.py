@@ -100,17 +100,18 @@ def m2(
         elbos = jax.vmap(of_class)(classes, jax.random.split(key, num_classes))  # [C, B]
         return jax.vmap(m2_unlabelled_bound, (1, 0, None))(elbos, logits, prior)
 
-    def relaxed(params: Any, x: Array, logits: Array, key: Key) -> Array:
+    def unlabelled_in_training(params: Any, x: Array, logits: Array, key: Key) -> Array:
+        if temperature is None:
+            return unlabelled(params, x, logits, key)
         key_y, key_z = jax.random.split(key)
-        y = sample_gumbel_softmax(key_y, logits, temperature or 1.0)
+        y = sample_gumbel_softmax(key_y, logits, temperature)
         return elbo_given(params, x, y, key_z) - jax.vmap(kl_categorical, (0, None))(logits, prior)
 
     def loss(params: Any, model_state: Any, batch: Batch, key: Key) -> tuple[Array, tuple[Any, Metrics]]:
         key_labelled, key_unlabelled, *keys = jax.random.split(key, 4)
         x, label = batch["labelled"]["x"], batch["labelled"]["label"]
         logits = label_logits(params, batch["x"], True, keys[0])
-        bound_of = unlabelled if temperature is None else relaxed
-        bound = bound_of(params, batch["x"], logits, key_unlabelled)
+        bound = unlabelled_in_training(params, batch["x"], logits, key_unlabelled)
         given = elbo_given(params, x, classes[label], key_labelled)
         labelled = jax.vmap(m2_labelled_bound, (0, 0, None))(given, label, prior)
         nll = jax.vmap(softmax_cross_entropy)(label_logits(params, x, True, keys[1]), label)
