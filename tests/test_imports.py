@@ -30,6 +30,12 @@ ALLOWED = {
 }
 PURE = {"chex", "jax", "numpy", "optax", *sys.stdlib_module_names}  # what objectives and ops may use
 NEVER = {"configs", "tests", "benchmarks", "tensorflow", "torch"}
+ALGORITHMS = {  # of jaxdl.rl: each reads as its paper, alone and flat
+    *("jaxdl.rl.actor_critic", "jaxdl.rl.c51", "jaxdl.rl.dqn", "jaxdl.rl.ppo", "jaxdl.rl.reinforce"),
+    *("jaxdl.rl.sac", "jaxdl.rl.td3", "jaxdl.rl.trpo", "jaxdl.rl.tabular.dyna"),
+    *("jaxdl.rl.tabular.dynamic_programming", "jaxdl.rl.tabular.monte_carlo"),
+    *("jaxdl.rl.tabular.td_control", "jaxdl.rl.tabular.td_prediction"),
+}
 MAX_LINES = 400
 PRIVATE = "jax." + "_src"  # spelled apart, so that a search for it finds breaches only
 
@@ -66,6 +72,24 @@ def faults(source, module):
             yield f"{module} uses {ast.unparse(node)}, which is private"
     if len(source.splitlines()) > MAX_LINES:
         yield f"{module} is longer than {MAX_LINES} lines"
+
+
+def nested(node, depth=0):
+    """List the functions inside of a function that is itself inside of one."""
+    for child in ast.iter_child_nodes(node):
+        function = isinstance(child, ast.FunctionDef)
+        if function and depth == 2:
+            yield child.name
+        yield from nested(child, depth + function)
+
+
+def algorithm_faults(source, module):
+    """Say where an algorithm's file leans on another's, or nests functions deeper than two."""
+    for name in imported(source, module):
+        if any(f"{name}.".startswith(f"{other}.") for other in ALGORITHMS - {module}):
+            yield f"{module} imports {name}"
+    for name in nested(ast.parse(source)):
+        yield f"{module}: {name} is nested deeper than two functions"
 
 
 def modules():
@@ -111,6 +135,27 @@ def test_imports_follow_the_arrows(module, path):
 )
 def test_a_breach_is_reported(module, source):
     assert len(list(faults(source, module))) == 1
+
+
+@pytest.mark.parametrize("module", sorted(ALGORITHMS))
+def test_algorithms_stand_alone(module):
+    assert list(algorithm_faults(dict(modules())[module].read_text(), module)) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from jaxdl.rl.dqn import dqn",
+        "from jaxdl.rl.tabular import dyna",
+        "def f():\n    def g():\n        if g:\n            def h(): pass",
+    ],
+)
+def test_an_algorithm_that_leans_is_reported(source):
+    assert len(list(algorithm_faults(source, "jaxdl.rl.ppo"))) == 1
+    assert (
+        list(algorithm_faults("from jaxdl.rl.ppo import ppo\ndef f():\n    def g(): pass", "jaxdl.rl.ppo"))
+        == []
+    )
 
 
 def test_what_is_allowed_is_not_reported():

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+from jax.custom_batching import custom_vmap
 
 from jaxdl.rl.envs import Environment
 from jaxdl.types import Array, Key
@@ -132,7 +133,7 @@ def episode_returns(environment: Environment, policy: Policy, key: Key, num: int
 
     def unfinished(carry: tuple[Worlds, Array, Array, Array]) -> Array:
         worlds, going, _, _ = carry
-        return going.any() & (worlds.time < environment.time_limit)
+        return anywhere(going) & (worlds.time < environment.time_limit)
 
     def advance(carry: tuple[Worlds, Array, Array, Array]) -> tuple[Worlds, Array, Array, Array]:
         worlds, going, total, length = carry
@@ -143,6 +144,17 @@ def episode_returns(environment: Environment, policy: Policy, key: Key, num: int
     start = (worlds, jnp.ones(num, bool), zeros, zeros)
     _, _, total, length = jax.lax.while_loop(unfinished, advance, start)
     return {"return": total, "length": length}
+
+
+@custom_vmap
+def anywhere(flags: Array) -> Array:
+    """Say whether any flag is set, of any run under `jax.vmap`: the condition of a loop stays one bit."""
+    return flags.any()
+
+
+@anywhere.def_vmap
+def _anywhere_in_batch(num: int, is_batched: list[bool], flags: Array) -> tuple[Array, bool]:
+    return anywhere(flags), False
 
 
 def film(

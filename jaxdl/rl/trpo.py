@@ -90,6 +90,27 @@ def line_search(
     return optax.tree.where(tried < tries, moved(tried), params), tried
 
 
+def improve(
+    surrogate: Scalar,
+    kl: Scalar,
+    old: PyTree,
+    delta: Array,
+    cg_iterations: int,
+    damping: float,
+    tries: int,
+) -> tuple[PyTree, Metrics]:
+    """Move the policy once, by δ at most."""
+
+    def product(v: PyTree) -> PyTree:
+        return optax.tree.add_scale(fisher_product(kl, old, v), damping, v)
+
+    direction = natural_direction(jax.grad(surrogate)(old), product, cg_iterations)
+    step = largest_step(direction, product, delta)
+    params, tried = line_search(surrogate, kl, old, step, delta, tries)
+    gain = surrogate(params) - surrogate(old)
+    return params, {"gain": gain, "kl": kl(params), "shrunk": tried.astype(jnp.float32)}
+
+
 def trpo(
     environment: Environment,
     policy: nn.Module,
@@ -149,45 +170,31 @@ def trpo(
         v = V(params["value"], batch["observation"])
         return (0.5 * (v - batch["target"]) ** 2).mean(), (model_state, {})
 
-    def improve(old: PyTree, batch: Batch, delta: Array) -> tuple[PyTree, Metrics]:
-        """Move the policy once, by δ at most."""
-        output_old = pi(old, batch["observation"])
-        log_prob_old = jax.vmap(distribution.log_prob)(batch["action"], output_old)
+    def surrogate(params: PyTree, batch: Batch) -> Array:
+        log_prob = jax.vmap(distribution.log_prob)(batch["action"], pi(params, batch["observation"]))
+        return (jnp.exp(log_prob - batch["log_prob"]) * batch["advantage"]).mean()
 
-        def surrogate(params: PyTree) -> Array:
-            log_prob = jax.vmap(distribution.log_prob)(batch["action"], pi(params, batch["observation"]))
-            return (jnp.exp(log_prob - log_prob_old) * batch["advantage"]).mean()
-
-        def kl(params: PyTree) -> Array:
-            return jax.vmap(distribution.kl)(output_old, pi(params, batch["observation"])).mean()
-
-        def product(v: PyTree) -> PyTree:
-            return optax.tree.add_scale(fisher_product(kl, old, v), damping, v)
-
-        direction = natural_direction(jax.grad(surrogate)(old), product, cg_iterations)
-        step = largest_step(direction, product, delta)
-        params, tried = line_search(surrogate, kl, old, step, delta, tries)
-        metrics = {
-            "gain": surrogate(params) - surrogate(old),
-            "kl": kl(params),
-            "entropy": jax.vmap(distribution.entropy)(output_old).mean(),
-            "shrunk": tried.astype(jnp.float32),
-        }
-        return params, metrics
+    def kl(params: PyTree, batch: Batch) -> Array:
+        return jax.vmap(distribution.kl)(batch["output"], pi(params, batch["observation"])).mean()
 
     def learn(step: GradientStep, state: AgentState, key: Key) -> tuple[AgentState, Metrics]:
         act = partial(sampled, policy, distribution, state.params["policy"])
         worlds, path, episode_return = rollout(environment, act, state.worlds, key, num_steps)
         advantage, v = advantages(partial(V, state.params["value"]), path, discount, lambda_)
-        flat = flatten(path)
+        flat, old = flatten(path), state.params["policy"]
+        output = pi(old, flat.observation)
         batch = {
             "observation": flat.observation,
             "action": flat.action,
+            "output": output,
+            "log_prob": jax.vmap(distribution.log_prob)(flat.action, output),
             "advantage": standardize(advantage.ravel()),
             "target": (advantage + v).ravel(),
         }
         reach = jnp.asarray(delta(state.worlds.time))
-        moved, metrics = improve(state.params["policy"], batch, reach)
+        L, D = partial(surrogate, batch=batch), partial(kl, batch=batch)
+        moved, metrics = improve(L, D, old, reach, cg_iterations, damping, tries)
+        metrics["entropy"] = jax.vmap(distribution.entropy)(output).mean()
         state = state.replace(worlds=worlds, params={**state.params, "policy": moved})
         state, regression = jax.lax.scan(lambda state, _: step(state, batch), state, None, value_epochs)
         return state, metrics | mean_over_steps(regression) | {"episode_return": episode_return}

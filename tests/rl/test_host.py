@@ -105,6 +105,22 @@ def test_many_seeds_at_once_are_what_each_is_alone():
     check(KEY, None)
 
 
+def test_policies_evaluated_at_once_play_what_each_plays_alone():
+    """Their episodes end at different times: the loop goes on until the last of all is over."""
+    environment = from_gymnasium("CartPole-v1", time_limit=60)
+
+    def measured(key, bias):
+        policy = lambda observation, _: (observation[:, 2] > bias).astype(jnp.int32)
+        return episode_returns(environment, policy, key, 2)
+
+    keys, biases = jax.random.split(KEY, 3), jnp.asarray([0.0, 9.0, -9.0])
+    together = jax.jit(jax.vmap(measured))(keys, biases)
+    alone = [jax.jit(measured)(*pair) for pair in zip(keys, biases, strict=True)]
+    jax.tree.map(lambda all_, *one: np.testing.assert_array_equal(all_, np.stack(one)), together, *alone)
+    np.testing.assert_array_equal(together["return"], together["length"])
+    assert together["length"][0].min() > 12 > together["length"][1:].max() > 7
+
+
 def test_learners_from_one_key_keep_to_their_own_episodes():
     def actor(environment, policy):
         def step(worlds, batch, *, axis_name=None):
