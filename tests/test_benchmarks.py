@@ -11,6 +11,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 import feeding
 import flows
+import layers
+import memory
 import speed
 import sweep
 from flops import model_flops
@@ -153,6 +155,23 @@ def test_a_peer_that_is_not_installed_is_named(script, peer, monkeypatch, capsys
     with pytest.raises(SystemExit):
         script.main()
     assert f'there is no {peer}: pip install -e ".[bench]"' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("script", "num_rows"), [(layers, 2), (memory, 2)])
+def test_scripts_of_one_table_run_in_their_smallest_size(script, num_rows, monkeypatch, capsys):
+    flags = f"{script.__name__}.py --small --repeats 1 --seconds 0"
+    monkeypatch.setattr(sys, "argv", flags.split())
+    script.main()
+    _, _, *rows = capsys.readouterr().out.splitlines()
+    assert len(rows) == num_rows
+    assert all(float(row.strip("| ").split(" | ")[-1]) > 0 for row in rows)
+
+
+def test_layers_that_are_timed_side_by_side_compute_the_same():
+    for sides in (layers.recurrent(2, 5, 4), layers.attended(2, 5, 2, 4)):
+        (plain, given), (ours, own) = sides.values()
+        assert plain(*given).shape == ours(*own).shape
+    np.testing.assert_allclose(plain(*given), ours(*own), atol=1e-5)
 
 
 def test_the_exponent_of_a_power_law_comes_from_the_larger_sizes():
