@@ -13,12 +13,10 @@ from functools import partial
 from typing import Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxdl import optim
-from jaxdl.data import Batches, ImageSet, augment, images, preprocess, to_float
-from jaxdl.data import num_classes as count_classes
+from jaxdl.data import Batches, ImageSet, augment, images, num_classes, preprocess, to_float
 from jaxdl.learners.m2 import m2
 from jaxdl.nets.cnn import CNN
 from jaxdl.nets.mlp import MLP
@@ -40,21 +38,20 @@ def beside_labelled(
     """Put one of the labelled examples, at random and shifted, beside an example whose label is dropped."""
     key_x, key_choice, key_labelled, key_shift = jax.random.split(key, 4)
     chosen = jax.random.randint(key_choice, (), 0, len(labelled["label"]))
-    one = jax.tree.map(lambda array: array[chosen], labelled)
-    moved = augment.random_crop(key_shift, to_float(one["image"]), padding=shift)
-    known = {"x": preprocess.binarize(key_labelled, moved), "label": one["label"]}
+    moved = augment.random_crop(key_shift, to_float(labelled["image"][chosen]), padding=shift)
+    known = {"x": preprocess.binarize(key_labelled, moved), "label": labelled["label"][chosen]}
     return {"x": binary(key_x, example)["x"], "labelled": known}
 
 
 def first_of_each_class(source: dict[str, np.ndarray], num: int, seed: int) -> dict[str, Array]:
     """Pick `num` examples at random, as many of each class as of another."""
     order = np.random.default_rng(seed).permutation(len(source["label"]))
-    classes = count_classes(source)
+    classes = num_classes(source)
     rows = [order[source["label"][order] == label][: num // classes] for label in range(classes)]
     if len(np.concatenate(rows)) != num:
         even = classes * max(1, min(map(len, rows)))
         raise ValueError(f"num_labels is {num}; give as many of each of {classes} classes, such as {even}")
-    return {name: jnp.asarray(array[np.concatenate(rows)]) for name, array in source.items()}
+    return jax.device_put({name: array[np.concatenate(rows)] for name, array in source.items()})
 
 
 def m2_digits(
@@ -66,6 +63,7 @@ def m2_digits(
     shift: int = 0,
     alpha: float = 10.0,
     temperature: float | None = None,
+    nll_samples: int = 0,
     learning_rate: float = 1e-3,
     batch_size: int = 128,
     epochs: int = 200,
@@ -83,6 +81,7 @@ def m2_digits(
         shift: pixels by which labelled images are moved at most.
         alpha: weight of the classification of labelled examples.
         temperature: of relaxed labels (Gumbel-softmax); by default every label is enumerated.
+        nll_samples: draws of the importance-sampled −log p(x); 0 to leave it unmeasured.
         learning_rate: of Adam, at its peak; it falls along a cosine.
         batch_size: unlabelled examples in a step, and as many labelled ones.
         epochs: passes over the training data.
@@ -90,7 +89,7 @@ def m2_digits(
         options: of the step.
     """
     splits = images(image_set)
-    classes = count_classes(splits.train)
+    classes = num_classes(splits.train)
     labelled = first_of_each_class(splits.train, num_labels, seed)
     train = Batches(splits.train, batch_size, seed, partial(beside_labelled, labelled=labelled, shift=shift))
     validation, test = (Batches(split, batch_size, seed, binary) for split in splits[1:])
@@ -104,6 +103,7 @@ def m2_digits(
         labelled_share=num_labels / len(train),
         alpha=alpha,
         temperature=temperature,
+        nll=("dynamic", nll_samples) if nll_samples else None,
         options=options,
     )
     return Experiment(learner, steps, train, validation, test, monitor="error", seed=seed)

@@ -40,6 +40,7 @@ def vae_photographs(
     learning_rate: float = 1e-3,
     batch_size: int = 128,
     steps: int = 4_000,
+    nll_samples: int = 0,
     seed: int = 0,
     options: Options = Options(clip_norm=1_000.0),
 ) -> Experiment:
@@ -56,6 +57,7 @@ def vae_photographs(
         learning_rate: of Adam, at its peak; it falls along a cosine.
         batch_size: examples in a step.
         steps: of training.
+        nll_samples: draws of the importance-sampled −log p(x); 0 to leave it unmeasured.
         seed: of everything random.
         options: of the step.
     """
@@ -67,6 +69,7 @@ def vae_photographs(
         optim.adam(optim.warmup_cosine(learning_rate, steps)),
         likelihood={"gaussian": GAUSSIAN, "discretized_logistic": DISCRETIZED_LOGISTIC}[decoder],
         beta=beta,
+        nll=(decoder, nll_samples) if nll_samples else None,
         options=options,
     )
     return Experiment(learner, steps, train, validation, test, monitor="elbo", maximize=True, seed=seed)

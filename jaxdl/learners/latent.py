@@ -161,13 +161,9 @@ def importance_sampled_nll(
     num_samples: int,
     chunk: int = 64,
 ) -> Array:
-    """Estimate −log p(x) of each example from importance samples, few of them in memory at a time.
+    """Estimate −log p(x) of each example by importance samples of the posterior, see `nll_of_weights`.
 
     −log p(x) ≈ −log (1/K) Σ_k p(x, z_k)/q(z_k|x),  z_k ~ q(z|x)
-
-    The estimate is high on average, and less so as K grows: a number is worth what its K says.
-
-    See Burda, Grosse & Salakhutdinov (2016), arXiv:1509.00519; Rezende, Mohamed & Wierstra (2014).
 
     Args:
         model: the nets.
@@ -176,7 +172,7 @@ def importance_sampled_nll(
         context: [B, ...], what model and posterior are conditioned on, if anything.
         key: of the draws.
         num_samples: K.
-        chunk: draws of each example that are decoded at a time; the estimate does not depend on it.
+        chunk: draws of each example that are decoded at a time.
 
     Returns:
         [B], in nats.
@@ -187,5 +183,26 @@ def importance_sampled_nll(
         draw = weigh(model, variables, x, context, posterior, key)
         return draw.log_likelihood - draw.log_ratio
 
+    return nll_of_weights(log_weight, key, num_samples, chunk)
+
+
+def nll_of_weights(log_weight: Callable[[Key], Array], key: Key, num_samples: int, chunk: int) -> Array:
+    """Estimate −log p(x) of each example from K importance samples, few of them in memory at a time.
+
+    −log p(x) ≈ −log (1/K) Σ_k w_k
+
+    The estimate is high on average, and less so as K grows: a number is worth what its K says.
+
+    See Burda, Grosse & Salakhutdinov (2016), arXiv:1509.00519; Rezende, Mohamed & Wierstra (2014).
+
+    Args:
+        log_weight: key -> log w = log p(x, z) − log q(z|x) of one draw of z for each example, [B].
+        key: of the draws.
+        num_samples: K.
+        chunk: draws of each example at a time; the estimate does not depend on it.
+
+    Returns:
+        [B], in nats.
+    """
     log_weights = jax.lax.map(log_weight, jax.random.split(key, num_samples), batch_size=chunk)  # [K, B]
     return -jax.vmap(importance_weighted_log_likelihood, 1)(log_weights)

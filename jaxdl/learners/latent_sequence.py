@@ -11,12 +11,12 @@ import optax
 from flax import linen as nn
 
 from jaxdl.learners._check import check_interval
+from jaxdl.learners.latent import nll_of_weights
 from jaxdl.learners.latent_pictures import beside
 from jaxdl.nets.vrnn import LatentPath, Normal, joined
 from jaxdl.objectives import (
     bernoulli_log_prob,
     elbo,
-    importance_weighted_log_likelihood,
     kl_normal,
     kl_standard_normal,
     multivariate_normal_log_prob,
@@ -190,8 +190,7 @@ def latent_sequence(
                 values = terms(params, batch, q_style, key)
                 return values.log_likelihood - values.log_ratio
 
-            log_weights = jax.lax.map(log_weight, jax.random.split(key_nll, nll_samples), batch_size=8)
-            metrics[f"nll_k{nll_samples}"] = -jax.vmap(importance_weighted_log_likelihood, 1)(log_weights)
+            metrics[f"nll_k{nll_samples}"] = nll_of_weights(log_weight, key_nll, nll_samples, chunk=8)
         return metrics
 
     def check(params: Any, model_state: Any, batch: Batch, held: Mapping[str, np.ndarray]) -> None:

@@ -10,7 +10,15 @@ import optax
 from flax import linen as nn
 
 from jaxdl.learners._check import check_classes, check_interval
-from jaxdl.learners.latent import BERNOULLI, Draw, LatentModel, Likelihood, draw_posterior, init_latent_model
+from jaxdl.learners.latent import (
+    BERNOULLI,
+    Draw,
+    LatentModel,
+    Likelihood,
+    draw_posterior,
+    importance_sampled_nll,
+    init_latent_model,
+)
 from jaxdl.learners.latent_pictures import beside
 from jaxdl.objectives import (
     elbo,
@@ -35,6 +43,7 @@ def m2(
     alpha: float,
     temperature: float | None = None,
     likelihood: Likelihood = BERNOULLI,
+    nll: tuple[str, int] | None = None,
     options: Options = Options(),
 ) -> Learner:
     """Train p(x|y, z) p(y) p(z) on few labelled and many unlabelled examples, whose labels are enumerated.
@@ -58,6 +67,8 @@ def m2(
         alpha: weight of the classification.
         temperature: τ of relaxed labels in training; by default every label is enumerated.
         likelihood: what the decoder's output means.
+        nll: (what is measured, K) to evaluate the importance-sampled −log p(x) too, as nll_k{K}_{what}, of K
+            draws in each class.
         options: of the shared step.
 
     Returns:
@@ -100,6 +111,15 @@ def m2(
         elbos = jax.vmap(of_class)(classes, jax.random.split(key, num_classes))  # [C, B]
         return jax.vmap(m2_unlabelled_bound, (1, 0, None))(elbos, logits, prior)
 
+    def nll_of(params: Any, x: Array, key: Key, num: int) -> Array:
+        """Estimate −log p(x) = −log Σ_y p(y) p(x|y)."""
+
+        def of_class(y: Array) -> Array:
+            y = jnp.broadcast_to(y, (len(x), num_classes))
+            return importance_sampled_nll(model, params["model"], x, y, key, num_samples=num)
+
+        return -jax.nn.logsumexp(jax.nn.log_softmax(prior)[:, None] - jax.lax.map(of_class, classes), 0)
+
     def unlabelled_in_training(params: Any, x: Array, logits: Array, key: Key) -> Array:
         if temperature is None:
             return unlabelled(params, x, logits, key)
@@ -120,9 +140,14 @@ def m2(
         return total, (model_state, metrics)
 
     def evaluate(params: Any, model_state: Any, batch: Batch, key: Key) -> dict[str, Array]:
+        key, key_nll = jax.random.split(key)
         logits = label_logits(params, batch["x"], False, key)
         error = (logits.argmax(-1) != batch["label"]).astype(jnp.float32)
-        return {"bound": unlabelled(params, batch["x"], logits, key), "error": error}
+        values = {"bound": unlabelled(params, batch["x"], logits, key), "error": error}
+        if nll is not None:
+            what, num = nll
+            values[f"nll_k{num}_{what}"] = nll_of(params, batch["x"], key_nll, num)
+        return values
 
     def check(params: Any, model_state: Any, batch: Batch, held: Mapping[str, np.ndarray]) -> None:
         check_interval("x", held.get("x"), likelihood.low, likelihood.high)

@@ -93,6 +93,28 @@ def test_its_terms_by_enumeration():
     np.testing.assert_array_equal(styles[:2, :2], X[0])
 
 
+def test_its_likelihood_is_a_sum_over_classes_of_integrals():
+    """Importance samples of a wide posterior, beside sums over a grid of z."""
+    encoder = {"mean": constant(7, 0.0), "log_std": constant(7, 0.2)}
+    variables = VARIABLES | {"encoder": {"params": encoder}}
+    nets = Encoder(2, ()), BernoulliDecoder(SHAPE, ()), MLP(3, ())
+    learner = m2(*nets, optax.sgd(0.0), num_classes=3, labelled_share=R, alpha=ALPHA, nll=("drawn", 20_000))
+    batch = {"x": X, "label": LABEL}
+    state = jax.jit(learner.init)(KEY, batch).replace(params={"model": variables})
+    values = jax.jit(learner.evaluate)(state, batch, KEY)
+
+    grid = np.linspace(-6, 6, 121)
+    z = np.stack(np.meshgrid(grid, grid), -1).reshape(-1, 2)
+    prior = np.exp(-0.5 * (z**2).sum(1)) / (2 * np.pi) * (grid[1] - grid[0]) ** 2
+    likelihood = 0.0
+    for y in np.eye(3):
+        logits = apply(np.concatenate([z, np.tile(y, (len(z), 1))], 1), "decoder", "Dense_0")
+        log_p = X.reshape(3, 1, 4) * logits - np.logaddexp(0, logits)
+        likelihood += (np.exp(log_p.sum(-1)) * prior).sum(1) / 3
+    np.testing.assert_allclose(values["nll_k20000_drawn"], -np.log(likelihood), atol=0.02)
+    assert (values["nll_k20000_drawn"] < -values["bound"]).all()
+
+
 def test_relaxed_labels_have_the_enumerated_bound_on_average():
     """At a low temperature a relaxed label is one of the classes, drawn from q(y|x)."""
     nets = Encoder(2, ()), BernoulliDecoder(SHAPE, ()), MLP(3, ())
