@@ -51,6 +51,7 @@ def pixelcnn_digits(
     binarization: Binarization = "threshold",
     features: int = 32,
     layers: int = 5,
+    first_size: int = 7,
     learning_rate: float = 2e-3,
     batch_size: int = 64,
     epochs: int = 20,
@@ -67,6 +68,7 @@ def pixelcnn_digits(
         binarization: of binary pixels: at 1/2, or at random: once, or anew on each visit.
         features: channels of the convolutions.
         layers: of the net, between its first convolution and its last two.
+        first_size: side of the first convolution's kernel, odd: what it sees makes the receptive field.
         learning_rate: of Adam, at its peak; it falls along a cosine.
         batch_size: examples in a step.
         epochs: passes over the training data.
@@ -75,10 +77,10 @@ def pixelcnn_digits(
     """
     conditionals = BERNOULLI if levels == 2 else categorical(levels)
     nets: dict[str, nn.Module] = {
-        "gated": GatedPixelCNN(conditionals.num_params, features, layers),
-        "pixelcnn": PixelCNN(conditionals.num_params, features, layers),
-        "row_lstm": PixelRNN(conditionals.num_params, features, layers, RowLSTM),
-        "diagonal_bilstm": PixelRNN(conditionals.num_params, features, layers, DiagonalBiLSTM),
+        "gated": GatedPixelCNN(conditionals.num_params, features, layers, first_size=first_size),
+        "pixelcnn": PixelCNN(conditionals.num_params, features, layers, first_size),
+        "row_lstm": PixelRNN(conditionals.num_params, features, layers, RowLSTM, first_size),
+        "diagonal_bilstm": PixelRNN(conditionals.num_params, features, layers, DiagonalBiLSTM, first_size),
     }
     arrays = ("image", "label") if conditional else ("image",)
     if levels == 2:

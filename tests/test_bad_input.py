@@ -157,7 +157,10 @@ OPTIONS = {
         ("--patch-size 65", "patch_size is 65; choose 1 to 64, the width of a strip"),
         ("--stride 0", f"stride is 0; {ABOVE_0}"),
     ],
-    "pixelcnn_digits": [("--levels 1", "levels is 1; give 2 or more")],
+    "pixelcnn_digits": [
+        ("--levels 1", "levels is 1; give 2 or more"),
+        ("--first-size 4", "a kernel of 4 by 4 has no centre; give an odd number"),
+    ],
     "m2_digits": [
         ("--num-labels 105", "num_labels is 105; give as many of each of 10 classes, such as 100"),
         ("--num-labels 2000", "num_labels is 2000; give as many of each of 10 classes, such as 1220"),

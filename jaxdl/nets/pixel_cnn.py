@@ -71,7 +71,7 @@ class MaskedConv(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """Map [B, H, W, F] to [B, H, W, features]."""
-        n = self.size // 2
+        n = reach(self.size)
         kernel = (n + 1, 2 * n + 1) if self.above else (1, n + 1)
         mask = np.ones((*kernel, x.shape[-1], self.features), bool)
         mask[-1, n] = color_mask(x.shape[-1], self.features, self.colors, self.own)
@@ -190,8 +190,15 @@ class GatedPixelCNN(nn.Module):
 
 def upper_conv(features: int, size: int) -> nn.Conv:
     """Convolve with the rows of an n by n kernel down to its centre, the centre's included."""
-    n = size // 2
+    n = reach(size)
     return Conv(features, (n + 1, 2 * n + 1), padding=((n, 0), (n, n)))
+
+
+def reach(size: int) -> int:
+    """Return how many pixels an n by n kernel reaches from its centre, (n − 1)/2."""
+    if size < 1 or size % 2 == 0:
+        raise ValueError(f"a kernel of {size} by {size} has no centre; give an odd number")
+    return size // 2
 
 
 def down(x: Array) -> Array:
