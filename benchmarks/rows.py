@@ -46,6 +46,7 @@ FIXED = f"{SPLITS} --binarization fixed --weight-decay 0.01"
 DYNAMIC = f"{SPLITS} --binarization dynamic"
 EIGHT_BITS = f"{SPLITS} --bins 256"
 VAE = f"{DYNAMIC} --latent-dim 50 --hidden 200 200 --nll-samples 5000"
+PIXEL_RNN = "--layers 3 --learning-rate 5e-3 --epochs 12"
 DENSITY = "flow_density.py --density"
 ROWS = [
     Row("multilayer perceptron, digits", "mlp_digits.py", "accuracy", 0.98),
@@ -63,15 +64,37 @@ ROWS = [
     Row("VAE, digits, −ELBO in nats", "vae_digits.py", "elbo", 19, maximize=False, scale=-1),
     Row("VAE, photographs, ELBO in nats", "vae_photographs.py", "elbo", 820),
     Row(
-        "autoencoder, digits, squared error",
-        "autoencoder_digits.py",
-        "loss",
-        0.85,
-        "1.55 (8 principal components)",
-        False,
+        "VAE of levels, photographs, ELBO in nats",
+        "vae_photographs.py --decoder discretized_logistic --steps 2000",
+        "elbo",
+        -3300,
     ),
-    Row(
-        "conditional VAE, digits, −ELBO in nats", "conditional_vae_digits.py", "elbo", 20.5, "", False, 1, -1
+    *(
+        Row(f"{system}, digits, −ELBO in nats", arguments, "elbo", target, maximize=False, scale=-1)
+        for system, arguments, target in (
+            ("β-VAE, β = 4", "vae_digits.py --beta 4", None),
+            ("VAE with inverse autoregressive flow", "vae_digits.py --flow-layers 2", 18.4),
+            ("conditional VAE", "conditional_vae_digits.py", 20.5),
+            ("VAE that fills squares of 5x5", "conditional_vae_digits.py --task inpainting", 11.6),
+        )
+    ),
+    *(
+        Row(
+            f"{system}, digits, squared error",
+            f"autoencoder_digits.py{arguments}",
+            "loss",
+            target,
+            "1.55 (8 principal components)" if target else "",
+            maximize=False,
+        )
+        for system, arguments, target in (
+            ("autoencoder", "", 0.85),
+            ("linear autoencoder", " --kind linear --learning-rate 1e-2", 1.6),
+            ("sparse autoencoder, L1", " --kind sparse_l1 --latent-dim 128", None),
+            ("sparse autoencoder, KL", " --kind sparse_kl --latent-dim 128", None),
+            ("denoising autoencoder", " --kind denoising --latent-dim 128", None),
+            ("contractive autoencoder", " --kind contractive", None),
+        )
     ),
     Row("M2, digits, 100 labels: error", "m2_digits.py", "error", 0.15, "", False),
     Row("CAVI, ring: log-density in nats", "cavi_ring.py", "log_prob", -4.77, "−4.757 (the true density)"),
@@ -82,7 +105,26 @@ ROWS = [
             ("FVSBN, digits at a threshold", "made_digits.py --model fvsbn", 19.6, ""),
             ("NADE, digits at a threshold", "nade_digits.py", 17.3, ""),
             ("DeepNADE, digits at a threshold", "order_agnostic_digits.py", 16.7, ""),
+            (
+                "ConvNADE, digits at a threshold",
+                "order_agnostic_digits.py --net convolutional --depth 2 --epochs 50 --num-orders 1",
+                19.6,
+                "",
+            ),
             ("gated PixelCNN, digits at a threshold", "pixelcnn_digits.py", 17.4, ""),
+            ("PixelCNN, digits at a threshold", "pixelcnn_digits.py --model pixelcnn", None, ""),
+            (
+                "Row LSTM, digits at a threshold",
+                f"pixelcnn_digits.py --model row_lstm {PIXEL_RNN}",
+                17.9,
+                "",
+            ),
+            (
+                "Diagonal BiLSTM, digits at a threshold",
+                f"pixelcnn_digits.py --model diagonal_bilstm {PIXEL_RNN}",
+                17.9,
+                "",
+            ),
             ("table, 3x3 pixels of digits at a threshold", "tabular_digits.py", 5.05, ""),
             ("AR(2), 64 steps", "ar_series.py", 91.3, "91.25 (the law of the series)"),
             (
@@ -112,7 +154,7 @@ ROWS = [
             ),
             (
                 "gated PixelCNN, MNIST, dynamic binarization",
-                f"pixelcnn_digits.py {DYNAMIC} --epochs 6",
+                f"pixelcnn_digits.py {DYNAMIC} --first-size 27 --learning-rate 5e-3 --epochs 8",
                 85,
                 "81.30 (PixelCNN, paper)",
             ),
@@ -159,7 +201,17 @@ ROWS = [
                 None,
                 "1.89 (paper)",
             ),
+            ("RealNVP, digits", "flow_digits.py --flow real_nvp", 2.2, ""),
+            ("MAF, digits", "flow_digits.py --flow maf", 2.2, ""),
             ("SRFlow, digits", "conditional_flow_digits.py", 1.55, ""),
+            ("C-Flow, digits sharp and blurred", "conditional_flow_digits.py --task c_flow", 1.66, ""),
+            ("Glow given the class, digits", "conditional_flow_digits.py --task attribute", 2.02, ""),
+            (
+                "gated PixelCNN given the class, digits",
+                "pixelcnn_digits.py --levels 17 --conditional --epochs 30",
+                1.75,
+                "",
+            ),
             ("RNADE, photographs", "rnade_photographs.py", 4.6, ""),
             ("PixelCNN of 8 levels, photographs", "pixelcnn_photographs.py", 0.6, ""),
             ("WaveNet, notes", "wavenet_tones.py", 2.15, "1.61 (their noise alone)"),
@@ -181,20 +233,24 @@ ROWS = [
             f"{system}: gap to the truth in nats",
             f"{DENSITY} {arguments}",
             "gap",
-            0.05,
+            target,
             "0 (exact)",
             maximize=False,
         )
-        for system, arguments in (
-            ("RealNVP, two moons", "two_moons"),
-            ("MAF, two moons", "two_moons --flow maf"),
-            ("spline flow, two moons", "two_moons --flow spline_flow --layers 4"),
-            ("RealNVP, eight Gaussians", "eight_gaussians --octaves 4 --steps 12000"),
+        for system, arguments, target in (
+            ("RealNVP, two moons", "two_moons", 0.05),
+            ("MAF, two moons", "two_moons --flow maf", 0.05),
+            ("spline flow, two moons", "two_moons --flow spline_flow --layers 4", 0.05),
+            ("NICE, two moons", "two_moons --flow nice", None),
+            ("IAF, two moons", "two_moons --flow iaf", None),
+            ("continuous flow, two moons", "two_moons --flow continuous", None),
+            ("RealNVP, eight Gaussians", "eight_gaussians --octaves 4 --steps 12000", 0.05),
             (
                 "MAF, eight Gaussians",
                 "eight_gaussians --flow maf --layers 8 --hidden 128 128 --octaves 4 --steps 15000",
+                0.05,
             ),
-            ("spline flow, eight Gaussians", "eight_gaussians --flow spline_flow --layers 4"),
+            ("spline flow, eight Gaussians", "eight_gaussians --flow spline_flow --layers 4", 0.05),
         )
     ),
     Row("GAN, ring: share within 3σ", "gan_ring.py", "high_quality", 0.9),
@@ -260,7 +316,7 @@ FULL = {
         f"made_digits.py {FIXED} --hidden 8000 --num-masks 32 --epochs 300"
     ),
     "gated PixelCNN, MNIST, dynamic binarization, −log p in nats": (
-        f"pixelcnn_digits.py {DYNAMIC} --features 64 --layers 12 --epochs 100"
+        f"pixelcnn_digits.py {DYNAMIC} --features 64 --layers 12 --first-size 27 --epochs 100"
     ),
     "IWAE k=50, MNIST, −log p in nats, k=5000, dynamic binarization": (
         f"vae_digits.py {VAE} --k 50 --batch-size 20 --epochs 3280"

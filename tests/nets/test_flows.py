@@ -79,6 +79,12 @@ FLOWS = {
     "paired": (Paired(ActNorm(), Coupling(CONV, affine())), (2, 3, 4), None),
     "C-Flow": (c_flow(2, 3), (2, 2, 2), None),
     "NICE": (nice(3, (8,)), (5,), None),
+    "spline flow": (spline_flow(2, (8,)), (4,), None),
+    "SRFlow": (
+        Conditioned(ImageEncoder(2), glow(1, 1, 3, inject=True)),
+        (4, 4, 1),
+        (2, 2, 1),
+    ),
     "RealNVP": (real_nvp(3, (8,)), (4,), (2,)),
     "MAF": (maf(2, (8,)), (4,), None),
     "IAF": (iaf(2, (8,)), (4,), None),
@@ -456,6 +462,7 @@ def test_parameter_counts():
 
 
 PLANE = {
+    "NICE": (nice(3, (8,)), 0.4),
     "RealNVP": (real_nvp(3, (8,)), 0.5),
     "spline flow": (spline_flow(2, (8,)), 0.1),
     "MAF": (maf(2, (8,)), 0.3),
@@ -491,3 +498,44 @@ def test_density_integrates_to_one_and_samples_follow_it(name):
     observed = np.append(counts[likely], counts[~likely].sum())
     expected = np.append(mass[likely], mass[~likely].sum())
     assert stats.chisquare(observed, expected / expected.sum() * len(x)).pvalue > 0.01
+
+
+IMAGES = {
+    "Glow": (glow(1, 2, 3), None, 0.3),
+    "RealNVP of images": (image_real_nvp(1, 2, 0), None, 0.2),
+    "SRFlow": (Conditioned(ImageEncoder(2), glow(1, 1, 3, inject=True)), (1, 1, 1), 0.3),
+}
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_samples_of_images_follow_the_density(name):
+    """Each of the 16 orthants of four pixels holds the mass that importance samples of the density find."""
+    flow, context_shape, scale = IMAGES[name]
+    x, context = examples((2, 2, 1), context_shape, 100)
+    variables = filled(jax.jit(flow.init)(KEY, x, context), scale)
+    given = lambda num: None if context is None else np.tile(context[:1], (num, 1, 1, 1))
+    apply = jax.jit(flow.apply, static_argnames="method")
+
+    def orthants(x, weight):
+        index = (x.reshape(-1, 4) > 0) @ (1 << np.arange(4))
+        return np.bincount(index, weight, 16)
+
+    z = np.random.default_rng(2).normal(size=(2_000, 2, 2, 1)).astype(np.float32)
+    drawn, _ = apply(variables, z, given(2_000), method="inverse_and_log_det")
+    drawn = np.asarray(drawn)
+    counts = orthants(drawn, np.ones(2_000))
+
+    flat, num = drawn.reshape(-1, 4), 200_000
+    spread = 1.5 * np.linalg.cholesky(np.cov(flat.T))
+    unit = np.random.default_rng(3).standard_t(4, size=(num, 4))
+    broad = (flat.mean(0) + unit @ spread.T).astype(np.float32).reshape(num, 2, 2, 1)
+    z, log_det = apply(variables, broad, given(num))
+    log_p = np.asarray(log_det) + stats.norm.logpdf(z).sum((1, 2, 3))
+    log_q = stats.t.logpdf(unit, 4).sum(1) - np.linalg.slogdet(spread)[1]
+    mass = orthants(broad, np.exp(log_p - log_q) / num)
+    np.testing.assert_allclose(mass.sum(), 1, atol=0.02)
+    likely = mass * 2_000 > 10
+    assert likely.sum() > 7
+    expected = mass[likely] * counts[likely].sum() / mass[likely].sum()
+    assert stats.chisquare(counts[likely], expected).pvalue > 0.01
+    assert stats.chisquare(counts, np.full(16, 125)).pvalue < 1e-6  # and it is not the base's
