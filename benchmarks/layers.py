@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxdl.nets.layers import Dense
+from jaxdl.nets.layers import Dense, flat
 from jaxdl.ops.attention import attention
 from jaxdl.ops.recurrent import lstm
 
@@ -27,7 +27,7 @@ class Recurrent(nn.Module):
     @nn.compact
     def __call__(self, x):
         kernel = self.param("kernel", nn.initializers.lecun_normal(), (self.width, 4 * self.width))
-        return lstm(Dense(4 * self.width)(x).swapaxes(0, 1), kernel).swapaxes(0, 1)
+        return lstm(flat(Dense(4 * self.width), x).swapaxes(0, 1), kernel).swapaxes(0, 1)
 
 
 def recurrent(batch, length, width):

@@ -42,19 +42,19 @@ class LSTM(nn.Module):
         """
         init, width = nn.initializers.lecun_normal, self.width
         embed = nn.Embed(self.vocab_size, width, embedding_init=nn.initializers.normal(width**-0.5))
-        x = embed(tokens)
+        x = embed(tokens.T)  # [T, B, D]: no layer has to turn it
         for layer in range(self.num_layers):
             bias_init = partial(open_gates, self.forget_bias)
             project = Dense(4 * width, bias_init=bias_init, name=f"inputs_{layer}")
             if layer == 0 and self.vocab_size <= tokens.size:
                 z = project(embed.embedding)[tokens.T]  # the same, but each token of the vocabulary only once
             else:
-                z = flat(project, x).swapaxes(0, 1)
+                z = flat(project, x)
             kernel = self.param(f"kernel_{layer}", init(), (width, 4 * width))
-            x = lstm(z, kernel).swapaxes(0, 1)
+            x = lstm(z, kernel)
             x = nn.Dropout(self.dropout, deterministic=not train)(x)
         table = embed.embedding if self.tied else self.param("head", init(-1, -2), (self.vocab_size, width))
-        x, table = x.astype(jnp.float32), table.astype(jnp.float32)
+        x, table = x.swapaxes(0, 1).astype(jnp.float32), table.astype(jnp.float32)
         return flat(lambda x: x @ table.T, x) if head else (x, table)
 
 

@@ -62,12 +62,13 @@ def _forward(inputs: Array, kernel: Array) -> tuple[Array, tuple[Array, ...]]:
 
 def _backward(saved: tuple[Array, ...], h_bar: Array) -> tuple[Array, Array]:
     kernel, h, c, *gates = saved
+    turned = jax.lax.optimization_barrier(kernel.T)  # once, not in each step
     before = lambda x: jnp.concatenate([jnp.zeros_like(x[:1]), x[:-1]])
 
     def step(state: tuple[Array, Array], now: tuple[Array, ...]) -> tuple[tuple[Array, Array], Array]:
         delta, c_bar = state  # of the step after
         h_bar, c_tm1, c, i, f, g, o = now
-        h_bar = h_bar + delta @ kernel.T
+        h_bar = h_bar + delta @ turned
         tanh_c = jnp.tanh(c)
         c_bar = c_bar + h_bar * o * (1 - tanh_c**2)
         slopes = c_bar * g * i * (1 - i), c_bar * c_tm1 * f * (1 - f), c_bar * i * (1 - g**2)
