@@ -178,14 +178,25 @@ def _of_kernel(x: Array, w: Array, *, window: Window) -> Array:
     if not isinstance(num, int):  # symbolic, in an export
         return _native(x, w, window=window)
     gap = max(window.lhs_dilation) > 1 and max(window.strides + window.rhs_dilation) == 1
-    convolve = partial(_spread if gap else _exchanged, w=w, window=window)
-    few = max(8, 1024 // max(1, math.prod(x.shape[1:-1])))
+    # copies are made of a few examples, and not kept of all
+    convolve = jax.checkpoint(partial(_spread if gap else _exchanged, w=w, window=window), prevent_cse=False)
+    few = max(4, 1024 // max(1, math.prod(x.shape[1:-1])))
     size = next((n for n in range(few, num) if num % n == 0), num)
     if size == num:
         return convolve(x)
-    x = x.reshape(size, num // size, *x.shape[1:])  # of the examples of each device, if split
-    y: Array = lax.map(convolve, jnp.moveaxis(x, 1, 0))
-    return jnp.moveaxis(y, 0, 1).reshape(num, *y.shape[2:])
+    if _on_one_device():
+        y: Array = lax.map(convolve, x.reshape(num // size, size, *x.shape[1:]))
+    else:  # some of the examples of each device, which lie apart
+        x = jnp.moveaxis(x.reshape(size, num // size, *x.shape[1:]), 1, 0)
+        y = jnp.moveaxis(lax.map(convolve, x), 0, 1)
+    return y.reshape(num, *y.shape[2:])
+
+
+def _on_one_device() -> bool:
+    """Tell whether no array of the program that is traced can be split over devices."""
+    mesh = jax.sharding.get_abstract_mesh()
+    mapped = not mesh.empty and set(mesh.axis_types) == {jax.sharding.AxisType.Manual}
+    return mapped or jax.device_count() == 1
 
 
 def _pointwise(x: Array, w: Array, *, window: Window) -> Array:

@@ -93,7 +93,7 @@ def test_it_is_the_sum_of_the_definition():
         np.testing.assert_allclose(y[n, i, j, o], (seen * w[..., o]).sum(), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["strided", "transposed"])
+@pytest.mark.parametrize("name", ["strided", "transposed", "a few at a time"])
 def test_gradients_of_gradients(name):
     """As the penalty of WGAN-GP takes them, and forward over reverse."""
     x, w, ours, theirs = case(name)
@@ -229,6 +229,23 @@ def test_on_cpu_the_gradient_of_the_kernel_takes_a_few_examples_at_a_time():
     x, w, ours, _ = case("a few at a time")
     layouts = [line for line in operations(ours, x, w, "cpu") if "stablehlo.convolution" in line]
     assert sum("(tensor<3x12x11x10xf32>" in line for line in layouts) == 1  # 10 of 20 examples, [C, H, W, N]
+
+
+def each_device(function):
+    """Run a function by `jax.pmap`, on one device: what it is given cannot be split."""
+    alone = jax.pmap(function, devices=jax.devices()[:1])
+    return lambda *args: jax.tree.map(lambda leaf: leaf[0], alone(*(arg[None] for arg in args)))
+
+
+@pytest.mark.parametrize("name", [name for name in WINDOWS if "at a time" in name])
+def test_on_one_device_neighbours_are_taken_together(name):
+    x, w, ours, theirs = case(name)
+    close(each_device(slope_of_kernel(ours))(x, w), slope_of_kernel(theirs)(x, w))
+    alone = str(jax.make_jaxpr(jax.pmap(slope_of_kernel(ours), devices=jax.devices()[:1]))(x[None], w[None]))
+    several = str(jax.make_jaxpr(slope_of_kernel(ours))(x, w))
+    shape = ",".join(map(str, (2, 10, *x.shape[1:])))
+    assert f"f32[{shape}] = reshape" in alone  # and no example is moved
+    assert f"f32[{shape}] = reshape" not in several
 
 
 def test_with_examples_split_over_devices_none_leaves_its_own():
