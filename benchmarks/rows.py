@@ -249,8 +249,8 @@ ROWS = [
             ("MAF, two moons", "two_moons --flow maf", 0.05),
             ("spline flow, two moons", "two_moons --flow spline_flow --layers 4", 0.05),
             ("NICE, two moons", "two_moons --flow nice", None),
-            ("IAF, two moons", "two_moons --flow iaf", None),
-            ("continuous flow, two moons", "two_moons --flow continuous", None),
+            ("IAF, two moons", "two_moons --flow iaf", 0.05),
+            ("continuous flow, two moons", "two_moons --flow continuous", 0.05),
             ("RealNVP, eight Gaussians", "eight_gaussians --octaves 4 --steps 12000", 0.05),
             (
                 "MAF, eight Gaussians",

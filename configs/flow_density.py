@@ -7,9 +7,9 @@ Command: jaxdl train configs/flow_density.py
     jaxdl train configs/flow_density.py --density eight_gaussians --octaves 4 --steps 12000
     jaxdl train configs/flow_density.py --density eight_gaussians --flow maf --layers 8 --hidden 128 128
     --octaves 4 --steps 15000
-Time: 30 s on 2 cores
-Expected: gap to the true density, on test points: two moons <= 0.03 nats, eight Gaussians <= 0.05 (RealNVP,
-    MAF, spline flow)
+Time: 30 s on 2 cores; the continuous flow 15 min
+Expected: gap to the true density, on test points: two moons <= 0.03 nats (NICE: 0.11), eight Gaussians
+    <= 0.05 (RealNVP, MAF, spline flow)
 """
 
 from typing import Literal
