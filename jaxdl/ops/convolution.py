@@ -213,8 +213,18 @@ def _seen(x: Array, window: Window) -> Array:
 
 
 def _exchanged(x: Array, w: Array, *, window: Window) -> Array:
-    """Convolve so that the transpose in w is one of images [I, *spatial, N] by a kernel [*spatial, N, O]."""
+    """Convolve so that the transpose in w is one of images [I, *spatial, N] by a kernel [*spatial, N, O].
+
+    That kernel is as large as the result: larger than x where much is padded, which XLA runs by a naive loop
+    unless the zeros are a part of x.
+    """
     spatial = _layout(x.ndim - 2)[0][1:-1]
+    grown = (
+        sum(pads) > d * (k - 1)
+        for pads, d, k in zip(window.padding, window.rhs_dilation, w.shape, strict=False)
+    )
+    if max(window.lhs_dilation) == 1 and any(grown):
+        x, window = _padded(x, 1, window.padding), window._replace(padding=((0, 0),) * len(spatial))
     layout = (f"C{spatial}N", f"I{spatial}O", f"{spatial}NC")
     y = _native(jnp.swapaxes(x, 0, -1), jnp.moveaxis(w, -2, 0), window=window, layout=layout)
     return jnp.moveaxis(y, -2, 0)
