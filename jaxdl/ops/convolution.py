@@ -9,8 +9,9 @@ would write (`jax.lax.platform_dependent`).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import product
 from typing import Any, NamedTuple
 
 import jax
@@ -21,6 +22,7 @@ from jax.custom_derivatives import SymbolicZero
 from jaxdl.types import Array
 
 Pads = tuple[tuple[int, int], ...]
+MANY = 16  # channels from which the phases of a strided image are faster one by one
 
 
 class Window(NamedTuple):
@@ -157,17 +159,21 @@ def _native(x: Array, w: Array, *, window: Window, layout: Any = None) -> Array:
 
 def _of_image(x: Array, w: Array, *, window: Window) -> Array:
     """Convolve so that the transpose in x is a convolution without dilation, of a kernel [*spatial, I, O]."""
-    *kernel, _, _ = w.shape
-    num = len(kernel)
-    if max(window.strides) > 1 and max(window.rhs_dilation + window.lhs_dilation) == 1:
+    *kernel, channels, _ = w.shape
+    num, strides = len(kernel), window.strides
+    parts = [(x, w)]
+    if max(strides) > 1 and max(window.rhs_dilation + window.lhs_dilation) == 1:
         if max(kernel) == 1:
-            x = _seen(x, window)
+            parts = [(_seen(x, window), w)]
         else:
-            x, w = _phases(_padded(x, 1, window.padding), w, window.strides)
+            parts = [_phases(_padded(x, 1, window.padding), w, strides)]
+            if channels >= MANY and any(k % s for k, s in zip(kernel, strides, strict=True)):
+                parts = list(_apart(*parts[0], kernel, strides))
         window = window._replace(strides=(1,) * num, padding=((0, 0),) * num)
     images, kernels, _ = _layout(num)
-    layout = (images, kernels[:-2] + "OI", images)
-    return _native(x, w.swapaxes(-1, -2), window=window, layout=layout)
+    convolve = partial(_native, window=window, layout=(images, kernels[:-2] + "OI", images))
+    first, *rest = (convolve(x, w.swapaxes(-1, -2)) for x, w in parts)
+    return sum(rest, first)
 
 
 def _of_kernel(x: Array, w: Array, *, window: Window) -> Array:
@@ -264,6 +270,19 @@ def _phases(x: Array, w: Array, strides: tuple[int, ...]) -> tuple[Array, Array]
         w_pads.append((0, s * taps - k))
         x_pads.append((0, s * ((n - k) // s + taps) - n))  # what no window reaches is cut off
     return _split(_padded(x, 1, x_pads), 1, strides), _split(_padded(w, 0, w_pads), 0, strides)
+
+
+def _apart(
+    x: Array, w: Array, kernel: Sequence[int], strides: tuple[int, ...]
+) -> Iterator[tuple[Array, Array]]:
+    """Take phases apart that `_phases` has joined, each without the zeros beyond the end of the kernel."""
+    channels = x.shape[-1] // math.prod(strides)
+    for index, phase in enumerate(product(*map(range, strides))):
+        taps = [len(range(r, k, s)) for r, k, s in zip(phase, kernel, strides, strict=True)]
+        if all(taps):
+            block = slice(index * channels, (index + 1) * channels)
+            seen = (slice(n - most + k) for n, most, k in zip(x.shape[1:], w.shape, taps, strict=False))
+            yield x[:, *seen, block], w[*map(slice, taps), block]
 
 
 def _padded(a: Array, first: int, pads: Sequence[tuple[int, int]]) -> Array:

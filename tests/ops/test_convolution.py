@@ -25,6 +25,9 @@ WINDOWS = {
     "strided": ((7, 6), (3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1), (1, 1)),
     "4x4, stride 2": ((8, 8), (4, 4), (2, 2), "SAME", (1, 1), (1, 1)),
     "stride 3 beyond the kernel": ((8, 9), (2, 2), (3, 3), "VALID", (1, 1), (1, 1)),
+    "strided, many channels": ((7, 6), (3, 3), (2, 2), ((1, 1), (0, 1)), (1, 1), (1, 1)),
+    "strides that differ, many channels": ((8, 9), (3, 2), (2, 3), "SAME", (1, 1), (1, 1)),
+    "a stride beyond the kernel, many channels": ((8, 9), (1, 2), (3, 3), "VALID", (1, 1), (1, 1)),
     "1x1": ((5, 6), (1, 1), (1, 1), "SAME", (1, 1), (1, 1)),
     "1x1, padded and strided": ((6, 5), (1, 1), (2, 3), ((1, 0), (-1, 2)), (1, 1), (1, 1)),
     "1x1, transposed": ((3, 4), (1, 1), (1, 1), ((0, 1), (1, 0)), (2, 2), (1, 1)),
@@ -51,8 +54,9 @@ def case(name):
     num = 20 if "at a time" in name else 0 if "no example" in name else 2
     letters = "HWD"[: len(spatial)]
     layout = (f"N{letters}C", f"{letters}IO", f"N{letters}C")
-    x = RNG.normal(size=(num, *spatial, 3)).astype(np.float32)
-    w = RNG.normal(size=(*kernel, 3, 4)).astype(np.float32)
+    channels = 16 if "many channels" in name else 3
+    x = RNG.normal(size=(num, *spatial, channels)).astype(np.float32)
+    w = RNG.normal(size=(*kernel, channels, 4), scale=3 / channels).astype(np.float32)
     ours, theirs = (
         partial(conv, window_strides=window[0], padding=window[1], dimension_numbers=layout)
         for conv in (conv_general_dilated, lax.conv_general_dilated)
@@ -94,7 +98,7 @@ def test_it_is_the_sum_of_the_definition():
         np.testing.assert_allclose(y[n, i, j, o], (seen * w[..., o]).sum(), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["strided", "transposed", "a few at a time"])
+@pytest.mark.parametrize("name", ["strided", "strided, many channels", "transposed", "a few at a time"])
 def test_gradients_of_gradients(name):
     """As the penalty of WGAN-GP takes them, and forward over reverse."""
     x, w, ours, theirs = case(name)
