@@ -77,7 +77,6 @@ def main():
     options = parser.parse_args()
     if options.stages:
         return stages(options.config)
-    columns = {}
     with tempfile.TemporaryDirectory() as programs:
         environment = {
             **os.environ,

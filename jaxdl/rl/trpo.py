@@ -178,10 +178,11 @@ def trpo(
         return jax.vmap(distribution.kl)(batch["output"], pi(params, batch["observation"])).mean()
 
     def learn(step: GradientStep, state: AgentState, key: Key) -> tuple[AgentState, Metrics]:
-        act = partial(sampled, policy, distribution, state.params["policy"])
+        old = state.params["policy"]
+        act = partial(sampled, policy, distribution, old)
         worlds, path, episode_return = rollout(environment, act, state.worlds, key, num_steps)
         advantage, v = advantages(partial(V, state.params["value"]), path, discount, lambda_)
-        flat, old = flatten(path), state.params["policy"]
+        flat = flatten(path)
         output = pi(old, flat.observation)
         batch = {
             "observation": flat.observation,
