@@ -3,8 +3,8 @@
     pip install -e ".[bench,rl]" && python benchmarks/rl.py [speed] [seeds] [start]
 
 speed: environment steps per CPU-second on one core on CartPole, both sides with the same hyper-parameters
-    (nets, batches, gradient steps, environments): PPO with those of rl-baselines3-zoo, DQN with the defaults
-    of stable-baselines3. The sides run in turns.
+    (nets, batches, gradient steps, environments): DQN and PPO with the defaults of stable-baselines3, PPO
+    with those of CleanRL and of rl-baselines3-zoo as well. The sides run in turns.
 seeds: wall time of 16 seeds under `jax.vmap` over that of one; their keys laid over all devices, which
     XLA_FLAGS=--xla_force_host_platform_device_count=2 makes of two cores.
 start: wall seconds from the command `jaxdl train configs/ppo_cartpole.py` to the first evaluation of 475,
@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -31,15 +32,20 @@ from jaxdl.rl import Schedule, actor_critic, dqn, from_gymnax, ppo
 from jaxdl.train import Options
 
 ROOT = Path(__file__).parents[1]
-PPO = {"num_envs": 8, "num_steps": 32, "epochs": 20, "minibatches": 1, "discount": 0.98, "lambda_": 0.8}
+PPO = {  # learning rate, environments N, steps T, epochs, minibatches, γ, λ
+    "PPO, defaults of stable-baselines3": (3e-4, 1, 2_048, 10, 32, 0.99, 0.95),
+    "PPO, of CleanRL": (2.5e-4, 4, 128, 4, 4, 0.99, 0.95),
+    "PPO, of rl-baselines3-zoo": (1e-3, 8, 32, 20, 1, 0.98, 0.8),
+}
 DQN = Schedule(num_envs=1, collect=4, updates=1, batch_size=32, capacity=100_000, warmup=100)
 
 
-def ppo_learner():
+def ppo_learner(rate, num_envs, num_steps, epochs, minibatches, discount, lambda_):
     nets = CategoricalPolicy(2, (64, 64)), StateValue((64, 64))
-    return ppo(
-        from_gymnax("CartPole-v1"), *nets, optim.adam(1e-3), **PPO, options=Options(clip_norm=0.5)
-    ), 256
+    sizes = {"num_envs": num_envs, "num_steps": num_steps, "epochs": epochs, "minibatches": minibatches}
+    keywords = {"discount": discount, "lambda_": lambda_, "options": Options(clip_norm=0.5)}
+    world = from_gymnax("CartPole-v1")
+    return ppo(world, *nets, optim.adam(rate), **sizes, **keywords), num_envs * num_steps
 
 
 def dqn_learner():
@@ -84,10 +90,12 @@ def baselines_side(name, env_steps):
     from stable_baselines3.common.env_util import make_vec_env
 
     torch.set_num_threads(1)
-    if name == "PPO":
+    if name in PPO:
+        rate, num_envs, num_steps, epochs, minibatches, discount, lambda_ = PPO[name]
         model = TorchPPO(
-            "MlpPolicy", make_vec_env("CartPole-v1", 8), n_steps=32, batch_size=256, n_epochs=20, gamma=0.98,
-            gae_lambda=0.8, learning_rate=1e-3, ent_coef=0.0, device="cpu",
+            "MlpPolicy", make_vec_env("CartPole-v1", num_envs), n_steps=num_steps, n_epochs=epochs,
+            batch_size=num_envs * num_steps // minibatches, gamma=discount, gae_lambda=lambda_,
+            learning_rate=rate, ent_coef=0.0, device="cpu",
         )  # fmt: skip
     else:
         model = TorchDQN(
@@ -108,7 +116,7 @@ def speed(repeats):
     print(f"stable-baselines3 {metadata.version('stable-baselines3')}, torch {metadata.version('torch')}")
     print("environment steps per CPU-second on one core, median (lowest to highest)")
     for name, make, peer_steps, own_steps in (
-        ("PPO", ppo_learner, 4_096, 65_536),
+        *((name, partial(ppo_learner, *how), 4_096, 65_536) for name, how in PPO.items()),
         ("DQN", dqn_learner, 4_096, 32_768),
     ):
         peer, own = baselines_side(name, peer_steps), jaxdl_side(make, own_steps)
@@ -126,7 +134,7 @@ def seeds(repeats):
         f"wall time of 16 seeds at once over that of one, {jax.device_count()} devices, median (low to high)"
     )
     for name, make, calls in (
-        ("PPO", ppo_learner, 20),
+        *((name, partial(ppo_learner, *how), 10_240 // (how[1] * how[2])) for name, how in PPO.items()),
         ("DQN", dqn_learner, 10),
         ("A2C", a2c_learner, 200),
     ):

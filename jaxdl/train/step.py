@@ -160,19 +160,19 @@ def play(
     if axis_name is not None:
         outcome = jax.tree.map(partial(mean_over_devices, axis_name), outcome)
     value, model_state, losses, grads = outcome
-    grad_norm = optax.tree.norm(grads)
+    grad_norm = norm(grads)
     if options.clip_norm is not None:
         scale = options.clip_norm / jnp.maximum(grad_norm, options.clip_norm)  # = min(1, δ/‖g‖), no 0/0
         grads = jax.tree.map(lambda g: g * scale, grads)
     updates, opt_state = player.optimizer.update(grads, state.opt_state[name], own)
-    param_norm = optax.tree.norm(own)
+    param_norm = norm(own)
     finite = jnp.isfinite(value) & jnp.isfinite(grad_norm)
     metrics = {
         "losses": losses,
         "loss": value,
         "grad_norm": grad_norm,
         "param_norm": param_norm,
-        "update_ratio": optax.tree.norm(updates) / jnp.maximum(param_norm, 1e-12),
+        "update_ratio": norm(updates) / jnp.maximum(param_norm, 1e-12),
         FLAGS[options.on_nonfinite]: jax.lax.cond(finite, lambda: 0, partial(first_bad_leaf, own, grads))
         if options.on_nonfinite == "stop"
         else ~finite,
@@ -233,6 +233,12 @@ def accumulated_gradient(
     (model_state, total), stacked = jax.lax.scan(add, (model_state, zeros), micros)
     value, metrics = jax.tree.map(lambda leaf: leaf.mean(0), stacked)
     return value, model_state, metrics, jax.tree.map(lambda leaf: leaf / num_micro, total)
+
+
+def norm(tree: Any) -> Array:
+    """Return ‖tree‖₂ by a pass of its own: on CPU, XLA would write the squares that Adam shares to memory."""
+    alone = jax.lax.optimization_barrier
+    return optax.tree.norm(jax.lax.platform_dependent(tree, cpu=alone, default=lambda tree: tree))
 
 
 def first_bad_leaf(params: Any, grads: Any) -> Array:
