@@ -22,7 +22,7 @@ _LOG_2PI = math.log(2 * math.pi)
 def bernoulli_log_prob(x: Array, logits: Array) -> Array:
     """Return the log-probability of binary data.
 
-    log p(x) = Σ x log σ(l) + (1 − x) log σ(−l), finite for every finite logit.
+    log p(x) = Σ x log σ(l) + (1 − x) log σ(−l) = Σ xl − log(1 + eˡ), finite for every finite logit.
 
     Args:
         x: [...] in {0, 1}; values between are allowed and give the cross-entropy of a probability.
@@ -34,7 +34,7 @@ def bernoulli_log_prob(x: Array, logits: Array) -> Array:
     check_same_shape(x=x, logits=logits)
     # XLA for CPU is slow to sum products over an axis of length 1
     x, logits = jnp.ravel(x), jnp.ravel(logits)
-    return -optax.losses.sigmoid_binary_cross_entropy(logits, x).sum()
+    return (x * logits - jax.nn.softplus(logits)).sum()
 
 
 def categorical_log_prob(label: Array, logits: Array) -> Array:
