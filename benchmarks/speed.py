@@ -312,7 +312,8 @@ def main():
         fastest = max(rate for side, rate in rates.items() if side.startswith("jaxdl"))
         share = model_flops(counted[name][0].step, state, batch) * fastest / peak
         memory = peak_memory(learner, batch)
-        shown = (f"{rates[head]:.3g}" if head in rates else "–" for head in heads)
+        written = {side: f"{rate:.0f}" if rate >= 100 else f"{rate:.3g}" for side, rate in rates.items()}
+        shown = (written.get(head, "–") for head in heads)
         cells = [name, *shown, str(k), ratio, f"{TARGETS[name]:g}"]
         cells += [f"{share:.0%}", "–" if memory is None else f"{memory / 2**20:.3g} MiB"]
         lines.append(f"| {' | '.join(cells)} |")

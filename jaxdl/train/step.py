@@ -34,7 +34,8 @@ class Options(NamedTuple):
         clip_norm: δ, rescale a gradient g to g·min(1, δ/‖g‖); none by default.
         accumulate: micro-batches that a batch is cut into, to save memory; their gradients are averaged.
         ema: decay d of the moving average of params that evaluation uses; none by default.
-        bf16: compute losses and gradients in bfloat16; params, optimizer and batch statistics stay float32.
+        bf16: compute losses and gradients in bfloat16; params, optimizer and batch statistics stay float32,
+            and so does what the batch holds of one number per example.
         on_nonfinite: what a non-finite loss or gradient does: "stop" the run, or "skip" and count the update.
     """
 
@@ -145,7 +146,8 @@ def play(
     def loss(own: Any, model_state: Any, batch: Batch, key: Key) -> tuple[Array, tuple[Any, Metrics]]:
         params = {**state.params, name: own}
         if options.bf16:
-            params, batch = to_bfloat16((params, batch))
+            # one number per example is a target, a weight or a discount, of which 0.99 would become 0.988
+            params, batch = to_bfloat16(params), to_bfloat16(batch, least_axes=2)
         what, form = f"the loss of {name!r}", "(loss, (model_state, metrics))"
         value, others = _pair(player.loss(params, model_state, batch, key), what, form)
         model_state, metrics = _pair(others, what, form)
@@ -295,11 +297,12 @@ def average(state: TrainState, decay: float) -> TrainState:
     return state.replace(ema_params=ema_params, ema_count=count)
 
 
-def to_bfloat16(tree: Any) -> Any:
-    """Cast the floating-point arrays of a tree to bfloat16."""
+def to_bfloat16(tree: Any, least_axes: int = 0) -> Any:
+    """Cast the floating-point arrays of a tree, or those of so many axes, to bfloat16."""
 
     def cast(leaf: Any) -> Any:
-        return leaf.astype(jnp.bfloat16) if jnp.issubdtype(jnp.result_type(leaf), jnp.floating) else leaf
+        floating = jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+        return leaf.astype(jnp.bfloat16) if floating and jnp.ndim(leaf) >= least_axes else leaf
 
     return jax.tree.map(cast, tree)
 

@@ -132,14 +132,15 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32():
     state, metrics = run(learner_of(loss, optax.adam(0.1), Options(bf16=True)), 1, batch)
     assert seen["params"]["model"]["w"] == seen["batch"]["x"] == jnp.bfloat16
     assert seen["batch"]["label"] == jnp.int32  # labels are not rounded
+    assert seen["batch"]["y"] == jnp.float32  # nor are numbers such as the discount of a transition
     assert seen["state"]["seen"] == jnp.float32  # nor are batch statistics
     kept = jax.tree.leaves((state.params, state.opt_state, state.model_state, metrics))
     assert {leaf.dtype for leaf in kept if jnp.issubdtype(leaf.dtype, jnp.floating)} == {jnp.dtype("float32")}
     # The gradient is that of the rounded problem.
-    x, y = (np.asarray(part, np.float32) for part in to_bfloat16((jnp.asarray(X), jnp.asarray(Y))))
-    rough, _ = numpy_gradient(np.ones(3), 0.0, x, y)
+    x = np.asarray(to_bfloat16(jnp.asarray(X)), np.float32)
+    rough, _ = numpy_gradient(np.ones(3), 0.0, x, Y)
     np.testing.assert_allclose(
-        metrics["grad_norm"], np.linalg.norm(np.append(rough, 2 * (x @ np.ones(3) - y).mean())), rtol=2e-2
+        metrics["grad_norm"], np.linalg.norm(np.append(rough, 2 * (x @ np.ones(3) - Y).mean())), rtol=2e-2
     )
 
 
