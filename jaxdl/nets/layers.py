@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxdl.ops.convolution import conv_general_dilated, conv_transpose
@@ -44,6 +45,11 @@ class ConvTranspose(nn.Module):
         x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
         y = conv_transpose(x, kernel, self.strides, self.padding)
         return y if bias is None else y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
+
+
+def row_products(x: Array, table: Array) -> Array:
+    """Multiply vectors [N, D] by the rows of a table [V, D]: logits [N, V], summed and kept in float32."""
+    return jnp.einsum("nd,vd->nv", x, table, preferred_element_type=jnp.float32)
 
 
 def flat(layer: Callable[[Array], Array], x: Array) -> Array:

@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxdl.nets.layers import Dense, flat
+from jaxdl.nets.layers import Dense, flat, row_products
 from jaxdl.ops.recurrent import lstm
 from jaxdl.types import Array, Key
 
@@ -38,7 +38,8 @@ class LSTM(nn.Module):
     def __call__(self, tokens: Array, *, train: bool, head: bool = True) -> Any:
         """Map tokens [B, T] to logits of the next ones [B, T, vocab_size].
 
-        Without the head, to vectors [B, T, D] and the table [vocab_size, D]: the logits are their products.
+        Without the head, to vectors [B, T, D], of the type of computation, and the table [vocab_size, D] in
+        float32: the logits are their products.
         """
         init, width = nn.initializers.lecun_normal, self.width
         embed = nn.Embed(self.vocab_size, width, embedding_init=nn.initializers.normal(width**-0.5))
@@ -54,8 +55,8 @@ class LSTM(nn.Module):
             x = lstm(z, kernel)
             x = nn.Dropout(self.dropout, deterministic=not train)(x)
         table = embed.embedding if self.tied else self.param("head", init(-1, -2), (self.vocab_size, width))
-        x, table = x.swapaxes(0, 1).astype(jnp.float32), table.astype(jnp.float32)
-        return flat(lambda x: x @ table.T, x) if head else (x, table)
+        x = x.swapaxes(0, 1)
+        return flat(lambda x: row_products(x, table), x) if head else (x, table.astype(jnp.float32))
 
 
 def open_gates(forget_bias: float, key: Key, shape: tuple[int, ...], dtype: Any) -> Array:

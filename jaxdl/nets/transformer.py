@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxdl.nets.layers import Dense, flat
+from jaxdl.nets.layers import Dense, flat, row_products
 from jaxdl.ops.attention import attention
 from jaxdl.types import Array
 
@@ -77,7 +77,8 @@ class Transformer(nn.Module):
     def __call__(self, tokens: Array, *, train: bool, head: bool = True) -> Any:
         """Map tokens [B, T] to logits of the next ones [B, T, vocab_size].
 
-        Without the head, to vectors [B, T, D] and the table [vocab_size, D]: the logits are their products.
+        Without the head, to vectors [B, T, D], of the type of computation, and the table [vocab_size, D] in
+        float32: the logits are their products.
         """
         length = tokens.shape[-1]
         if length > self.context:
@@ -97,6 +98,5 @@ class Transformer(nn.Module):
         for index in range(self.num_layers):
             out_std = 0.02 / math.sqrt(2 * self.num_layers)
             x = block(self.num_heads, self.dropout, out_std, name=f"Block_{index}")(x, train)
-        # The head in float32: Embed.attend would compute it in the type of x.
-        x, table = nn.LayerNorm()(x).astype(jnp.float32), embed.embedding.astype(jnp.float32)
-        return flat(lambda x: x @ table.T, x) if head else (x, table)
+        x, table = nn.LayerNorm()(x), embed.embedding
+        return flat(lambda x: row_products(x, table), x) if head else (x, table.astype(jnp.float32))

@@ -3,6 +3,7 @@
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 
 from jaxdl.objectives._check import check_rank, check_same_shape
 from jaxdl.objectives.supervised import softmax_cross_entropy
@@ -19,8 +20,9 @@ def chunked_cross_entropy(hidden: Array, table: Array, labels: Array, *, chunk: 
     the gradient of E is 147 of them.
 
     Args:
-        hidden: [T, D], vectors hₜ.
-        table: [V, D], vectors E of the vocabulary.
+        hidden: [T, D], vectors hₜ. Those of half precision are multiplied in it, forward and backward, and
+            logits and the gradient of E are summed in float32.
+        table: [V, D], vectors E of the vocabulary, float32.
         labels: [T], integer classes yₜ.
         chunk: steps whose logits [chunk, V] are in memory at a time.
 
@@ -40,5 +42,18 @@ def chunked_cross_entropy(hidden: Array, table: Array, labels: Array, *, chunk: 
 
 @partial(jax.jit, static_argnames="chunk")  # outside of a program, so that the loop compiles once
 def _scores(hidden: Array, table: Array, labels: Array, chunk: int) -> Array:
-    step = jax.checkpoint(lambda h, label: softmax_cross_entropy(table @ h, label))
+    step = jax.checkpoint(lambda h, label: softmax_cross_entropy(_logits(h, table), label))
     return jax.lax.map(lambda now: step(*now), (hidden, labels), batch_size=chunk)
+
+
+@jax.custom_jvp
+def _logits(h: Array, table: Array) -> Array:
+    return jnp.dot(table.astype(h.dtype), h, preferred_element_type=table.dtype)
+
+
+@_logits.defjvp
+def _logits_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    """d(Eh) = E dh + dE h in the type of h: transposed, it takes what flows back in that type."""
+    (h, table), (dh, dtable) = primals, tangents
+    moved = table.astype(h.dtype) @ dh + dtable.astype(h.dtype) @ h
+    return _logits(h, table), moved.astype(table.dtype)

@@ -1,5 +1,6 @@
 """The chunked cross-entropy: equal to the plain one, in less memory."""
 
+import re
 from functools import partial
 
 import jax
@@ -45,6 +46,25 @@ def test_a_batch_shares_the_table():
     ]
     for ours, theirs in zip(*map(jax.tree.leaves, results), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_half_precision_is_multiplied_as_such_and_summed_in_float32():
+    hidden, table, labels = jnp.asarray(drawn(64, 8), jnp.bfloat16), drawn(5, 8), RNG.integers(5, size=64)
+    table = np.asarray(jnp.asarray(table, jnp.bfloat16), np.float32)  # as rounded as hidden is
+
+    def loss(f, hidden, table):
+        return f(hidden, table, labels).sum()
+
+    derive = lambda f: jax.jit(jax.value_and_grad(partial(loss, f), (0, 1)))
+    chunked = derive(partial(chunked_cross_entropy, chunk=4))
+    value, slopes = chunked(hidden, table)
+    exact, exact_slopes = derive(plain)(np.asarray(hidden, np.float32), table)
+    assert [value.dtype, *(slope.dtype for slope in slopes)] == [jnp.float32, jnp.bfloat16, jnp.float32]
+    np.testing.assert_allclose(value, exact, rtol=1e-6)
+    for ours, theirs in zip(slopes, exact_slopes, strict=True):
+        np.testing.assert_allclose(np.asarray(ours, np.float32), theirs, rtol=0.02, atol=0.02)
+    operands = r"stablehlo\.dot_general.* : \(tensor<\S*x(\w+)>, tensor<\S*x(\w+)>\)"
+    assert set(re.findall(operands, chunked.lower(hidden, table).as_text())) == {("bf16", "bf16")}
 
 
 def temporary_bytes(f, T, D, V):
