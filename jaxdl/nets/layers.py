@@ -47,11 +47,6 @@ class ConvTranspose(nn.Module):
         return y if bias is None else y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
 
 
-def row_products(x: Array, table: Array) -> Array:
-    """Multiply vectors [N, D] by the rows of a table [V, D]: logits [N, V], summed and kept in float32."""
-    return jnp.einsum("nd,vd->nv", x, table, preferred_element_type=jnp.float32)
-
-
 def flat(layer: Callable[[Array], Array], x: Array) -> Array:
     """Apply a layer to the vectors of an array [..., D] as to the rows of one matrix.
 
@@ -59,3 +54,8 @@ def flat(layer: Callable[[Array], Array], x: Array) -> Array:
     else of two stacks of them, twice as fast.
     """
     return layer(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], -1)
+
+
+def row_products(x: Array, table: Array) -> Array:
+    """Multiply vectors [..., D] by the rows of a table [V, D]: logits [..., V], summed and kept in float32."""
+    return flat(lambda x: jnp.einsum("nd,vd->nv", x, table, preferred_element_type=jnp.float32), x)

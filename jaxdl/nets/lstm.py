@@ -56,7 +56,7 @@ class LSTM(nn.Module):
             x = nn.Dropout(self.dropout, deterministic=not train)(x)
         table = embed.embedding if self.tied else self.param("head", init(-1, -2), (self.vocab_size, width))
         x = x.swapaxes(0, 1)
-        return flat(lambda x: row_products(x, table), x) if head else (x, table.astype(jnp.float32))
+        return row_products(x, table) if head else (x, table.astype(jnp.float32))
 
 
 def open_gates(forget_bias: float, key: Key, shape: tuple[int, ...], dtype: Any) -> Array:

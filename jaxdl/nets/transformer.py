@@ -99,4 +99,4 @@ class Transformer(nn.Module):
             out_std = 0.02 / math.sqrt(2 * self.num_layers)
             x = block(self.num_heads, self.dropout, out_std, name=f"Block_{index}")(x, train)
         x, table = nn.LayerNorm()(x), embed.embedding
-        return flat(lambda x: row_products(x, table), x) if head else (x, table.astype(jnp.float32))
+        return row_products(x, table) if head else (x, table.astype(jnp.float32))

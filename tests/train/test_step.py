@@ -8,7 +8,7 @@ import pytest
 
 from jaxdl import optim
 from jaxdl.train import Options, Player, gradient_learner
-from jaxdl.train.step import leaf_names, mean_over_steps, to_bfloat16
+from jaxdl.train.step import leaf_names, mean_over_steps, norm, to_bfloat16
 
 X = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
 Y = X @ np.array([1.0, -2.0, 0.5], np.float32) + 0.3
@@ -117,6 +117,18 @@ def test_evaluation_sees_the_averaged_params():
         state, _ = run(learner, 3)
         seen = state.params if options.ema is None else state.ema_params
         np.testing.assert_array_equal(learner.evaluate(state, BATCH, None)["w"][0], seen["model"]["w"][0])
+
+
+def test_norms_are_taken_by_a_pass_of_their_own_on_cpu_only():
+    tree = {"a": np.float32([3.0, 0.0]), "b": np.float32(4.0)}
+    np.testing.assert_allclose(jax.jit(norm)(tree), 5.0, rtol=1e-6)
+    lowered = {
+        on: jax.jit(norm).trace(tree).lower(lowering_platforms=(on,)).as_text() for on in ("cpu", "cuda")
+    }
+    assert {on: "optimization_barrier" in text for on, text in lowered.items()} == {
+        "cpu": True,
+        "cuda": False,
+    }
 
 
 def test_bfloat16_computes_in_bfloat16_and_keeps_float32():
