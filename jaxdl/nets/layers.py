@@ -57,5 +57,5 @@ def flat(layer: Callable[[Array], Array], x: Array) -> Array:
 
 
 def row_products(x: Array, table: Array) -> Array:
-    """Multiply vectors [..., D] by the rows of a table [V, D]: logits [..., V], summed and kept in float32."""
+    """Multiply vectors [..., D] by the rows of a table [V, D]: logits [..., V], summed in float32."""
     return flat(lambda x: jnp.einsum("nd,vd->nv", x, table, preferred_element_type=jnp.float32), x)
