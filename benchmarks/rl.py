@@ -133,12 +133,13 @@ def seeds(repeats):
     print(
         f"wall time of 16 seeds at once over that of one, {jax.device_count()} devices, median (low to high)"
     )
-    for name, make, calls in (
-        *((name, partial(ppo_learner, *how), 10_240 // (how[1] * how[2])) for name, how in PPO.items()),
-        ("DQN", dqn_learner, 10),
-        ("A2C", a2c_learner, 200),
+    for name, make, env_steps in (
+        *((name, partial(ppo_learner, *how), 10_240) for name, how in PPO.items()),
+        ("DQN", dqn_learner, 40),
+        ("A2C", a2c_learner, 8_000),
     ):
-        learner, _ = make()
+        learner, each = make()
+        calls = env_steps // each
         (one, run), (many, run_many) = compiled(learner, calls), compiled(learner, calls, 16)
         ratios = []
         for _ in range(repeats):

@@ -32,7 +32,7 @@ def bernoulli_log_prob(x: Array, logits: Array) -> Array:
         A scalar, in nats.
     """
     check_same_shape(x=x, logits=logits)
-    # XLA for CPU is slow to sum products over an axis of length 1
+    # XLA for CPU is slow to sum products over an axis of length 1, and optax's loss takes two logarithms
     x, logits = jnp.ravel(x), jnp.ravel(logits)
     return (x * logits - jax.nn.softplus(logits)).sum()
 

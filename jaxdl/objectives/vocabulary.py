@@ -48,12 +48,12 @@ def _scores(hidden: Array, table: Array, labels: Array, chunk: int) -> Array:
 
 @jax.custom_jvp
 def _logits(h: Array, table: Array) -> Array:
-    return jnp.dot(table.astype(h.dtype), h, preferred_element_type=table.dtype)
+    return jnp.dot(table.astype(h.dtype), h, preferred_element_type=jnp.result_type(h, table))
 
 
 @_logits.defjvp
 def _logits_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
     """d(Eh) = E dh + dE h in the type of h: transposed, it takes what flows back in that type."""
     (h, table), (dh, dtable) = primals, tangents
-    moved = table.astype(h.dtype) @ dh + dtable.astype(h.dtype) @ h
-    return _logits(h, table), moved.astype(table.dtype)
+    y, moved = _logits(h, table), table.astype(h.dtype) @ dh + dtable.astype(h.dtype) @ h
+    return y, moved.astype(y.dtype)
