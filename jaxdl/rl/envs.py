@@ -6,11 +6,13 @@ anew at once: `observation` is what the next action answers to, `final_observati
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_batching import custom_vmap
 
 from jaxdl.rl import drawing
 from jaxdl.types import Array, Key
@@ -99,13 +101,34 @@ def from_gymnax(name: str) -> Environment:
     def step(key: Key, state: Any, action: Array) -> tuple[Any, TimeStep]:
         if isinstance(actions, Box):
             action = jnp.clip(action, actions.low, actions.high)
-        observation, state, reward, terminated, truncated, info = environment.step(key, state, action, params)
-        observation, final = (leaf.astype(jnp.float32) for leaf in (observation, info["final_observation"]))
-        return _strong(state), TimeStep(observation, jnp.float32(reward), terminated, truncated, final)
+        key_step, _ = jax.random.split(key)  # as gymnax's own step does
+        observation, after, reward, terminated, _ = environment.step_env(key_step, state, action, params)
+        after, final = _strong(after), observation.astype(jnp.float32)
+        truncated = environment.is_truncated(after, params)
+        ended = terminated | truncated
+
+        def anew() -> tuple[Any, Array]:
+            first, start, *_ = environment.step(key, state, action, params)
+            return jax.tree.map(partial(jnp.where, ended), (start, first.astype(jnp.float32)), (after, final))
+
+        # only where an episode ends: gymnax's own step draws the start of another one every time
+        after, observation = jax.lax.cond(anywhere(ended), anew, lambda: (after, final))
+        return after, TimeStep(observation, jnp.float32(reward), terminated, truncated, final)
 
     observations: Any = _space(environment.observation_space(params))
     limit = int(params.max_steps_in_episode)
     return Environment(reset, step, observations, actions, limit, drawing.PICTURES.get(name))
+
+
+@custom_vmap
+def anywhere(flags: Array) -> Array:
+    """Say whether any flag is set, of any run under `jax.vmap`: the condition of a loop stays one bit."""
+    return flags.any()
+
+
+@anywhere.def_vmap
+def _anywhere_in_batch(num: int, is_batched: list[bool], flags: Array) -> tuple[Array, bool]:
+    return anywhere(flags), False
 
 
 def _space(space: Any) -> Discrete | Box:

@@ -74,7 +74,8 @@ def warm_up(environment: Environment, schedule: Schedule, state: AgentState, key
         numbers = f"warmup is {schedule.warmup}, n {schedule.n} and capacity {schedule.capacity}"
         raise ValueError(f"{numbers}; give n <= warmup <= capacity")
     policy = partial(random_action, environment)
-    _, (row, _) = jax.eval_shape(partial(act, environment, policy), state.worlds, key)
+    keys = jax.random.split(key, 1 + len(state.worlds.score))
+    _, (row, _) = jax.eval_shape(partial(act, environment, policy), state.worlds, keys)
     replay = empty(row, schedule.capacity)
     worlds, path, _ = rollout(environment, policy, state.worlds, key, schedule.warmup)
     return state.replace(worlds=worlds, replay=remember(replay, path))

@@ -75,7 +75,7 @@ def init_policy_and_value(
 
 def sampled(net: nn.Module, head: Head, params: Any, observation: Array, key: Key) -> Array:
     """Draw an action [N, ...] for each observation [N, ...]."""
-    return jax.vmap(head.sample)(jax.random.split(key, len(observation)), net.apply(params, observation))
+    return head.sample(key, net.apply(params, observation))
 
 
 def likeliest(net: nn.Module, head: Head, params: Any, observation: Array, key: Key) -> Array:

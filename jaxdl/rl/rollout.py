@@ -9,9 +9,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jax.custom_batching import custom_vmap
 
-from jaxdl.rl.envs import Environment
+from jaxdl.rl.envs import Environment, anywhere
 from jaxdl.types import Array, Key
 
 Policy: TypeAlias = Callable[[Array, Key], Array]
@@ -68,18 +67,16 @@ def enter(environment: Environment, key: Key, num: int) -> Worlds:
 
 
 def act(
-    environment: Environment, policy: Policy, worlds: Worlds, key: Key
+    environment: Environment, policy: Policy, worlds: Worlds, keys: Key
 ) -> tuple[Worlds, tuple[Transition, Array]]:
-    """Take one step in every environment.
+    """Take one step in every environment, with keys [1 + N]: the policy's, and one for each of them.
 
     Returns:
         The worlds after it, the transitions [N], and the returns [N] of the episodes that ended with it, NaN
         for those that go on.
     """
-    key_act, key_step = jax.random.split(key)
-    action = policy(worlds.observation, key_act)
-    keys = jax.random.split(key_step, len(worlds.score))
-    state, found = jax.vmap(environment.step)(keys, worlds.state, action)
+    action = policy(worlds.observation, keys[0])
+    state, found = jax.vmap(environment.step)(keys[1:], worlds.state, action)
     transition = Transition(
         worlds.observation, action, found.reward, found.terminated, found.truncated, found.final_observation
     )
@@ -103,7 +100,7 @@ def rollout(
         The worlds after them, the transitions [T, N], and the mean return of the episodes that ended in
         them, a scalar, NaN where there is none.
     """
-    keys = jax.random.split(key, num_steps)
+    keys = jax.random.split(key, (num_steps, 1 + len(worlds.score)))
     worlds, (path, returns) = jax.lax.scan(partial(act, environment, policy), worlds, keys)
     return worlds, path, jnp.nanmean(returns)
 
@@ -137,24 +134,14 @@ def episode_returns(environment: Environment, policy: Policy, key: Key, num: int
 
     def advance(carry: tuple[Worlds, Array, Array, Array]) -> tuple[Worlds, Array, Array, Array]:
         worlds, going, total, length = carry
-        worlds, (transition, _) = act(environment, policy, worlds, jax.random.fold_in(key_play, worlds.time))
+        keys = jax.random.split(jax.random.fold_in(key_play, worlds.time), 1 + num)
+        worlds, (transition, _) = act(environment, policy, worlds, keys)
         total += going * transition.reward
         return worlds, going & ~transition.ended, total, length + going
 
     start = (worlds, jnp.ones(num, bool), zeros, zeros)
     _, _, total, length = jax.lax.while_loop(unfinished, advance, start)
     return {"return": total, "length": length}
-
-
-@custom_vmap
-def anywhere(flags: Array) -> Array:
-    """Say whether any flag is set, of any run under `jax.vmap`: the condition of a loop stays one bit."""
-    return flags.any()
-
-
-@anywhere.def_vmap
-def _anywhere_in_batch(num: int, is_batched: list[bool], flags: Array) -> tuple[Array, bool]:
-    return anywhere(flags), False
 
 
 def film(
@@ -176,7 +163,7 @@ def film(
 
     def advance(carry: tuple[Worlds, Array], key: Key) -> tuple[tuple[Worlds, Array], None]:
         worlds, going = carry
-        worlds, (transition, _) = act(environment, policy, worlds, key)
+        worlds, (transition, _) = act(environment, policy, worlds, jax.random.split(key))
         return (worlds, going & ~transition.ended[0]), None
 
     def expose(carry: tuple[Worlds, Array], key: Key) -> tuple[tuple[Worlds, Array], tuple[Array, Array]]:

@@ -2,7 +2,9 @@
 
 import builtins
 
+import chex
 import gymnasium
+import gymnax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -69,6 +71,26 @@ def action(environment):
         if isinstance(environment.actions, Discrete)
         else jnp.zeros(environment.actions.low.shape)
     )
+
+
+@every_environment
+def test_episodes_begin_where_gymnax_begins_them(name):
+    """Some of 2 x 8 environments end; only then is a new episode drawn, one condition for all of them."""
+    environment, (library, params) = from_gymnax(name), gymnax.make(name)
+    keys = jax.random.split(KEY, (2, 8))
+    states, _ = jax.vmap(jax.vmap(environment.reset))(keys)
+    limit = environment.time_limit
+    times = jnp.int32([[0, limit - 1, 1, 2, limit - 1, 3, 4, 5], [0, 1, 2, 3, 4, 5, 6, limit - 1]])
+    actions = jnp.broadcast_to(action(environment), (2, 8, *action(environment).shape))
+    given = keys, states.replace(time=times), actions
+    both = jax.vmap(jax.vmap(environment.step))
+    state, found = jax.jit(both)(*given)
+    theirs = jax.jit(jax.vmap(jax.vmap(lambda key, state, action: library.step(key, state, action, params))))
+    observation, after, reward, terminated, truncated, info = theirs(*given)
+    expected = observation, reward, terminated, truncated, info["final_observation"]
+    assert truncated.sum() == 3
+    chex.assert_trees_all_close((state, tuple(found)), (after, expected), rtol=1e-6, atol=1e-6)
+    assert "cond[" in str(jax.make_jaxpr(both)(*given))
 
 
 def test_both_may_happen_at_once():

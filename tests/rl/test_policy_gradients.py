@@ -16,7 +16,7 @@ from jaxdl.rl import Box, Discrete, actor_critic, ppo, reinforce, trpo
 from jaxdl.rl.policy import CATEGORICAL, GAUSSIAN
 
 KEY = jax.random.key(0)
-SIZE, ENTROPY, VALUE = 2**16, 0.5, 0.8  # episodes in a batch; weights of the losses
+SIZE, ENTROPY, VALUE = 2**18, 0.5, 0.8  # episodes in a batch; weights of the losses
 LOGITS, REWARDS = np.asarray([1.2, -0.5, 0.1]), np.asarray([0.5, 2.0, -0.5])
 MEAN, LOG_STD = np.asarray([0.3, -0.2]), np.asarray([-0.5, 0.2])
 LINEAR, BOW = np.asarray([1.0, -0.5]), np.asarray([0.4, 1.0])  # the reward Σ l a − ½ h a² of an action [2]

@@ -87,7 +87,9 @@ def test_advantages_where_truncation_differs_from_termination():
     actions = jnp.asarray([1, 1, 3, 1, 1, 1, 1, 2, 1, 1])
     environment, worlds, rows = counter(), enter(counter(), KEY, 1), []
     for action in actions:
-        worlds, (transition, _) = act(environment, lambda *_, a=action: a[None], worlds, KEY)
+        worlds, (transition, _) = act(
+            environment, lambda *_, a=action: a[None], worlds, jax.random.split(KEY)
+        )
         rows.append(transition)
     path = jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows)
     advantage, v = advantages(lambda observation: 10 * observation[:, 0], path, 0.5, 0.5)
