@@ -4,7 +4,8 @@
 
 speed: environment steps per CPU-second on one core on CartPole, both sides with the same hyper-parameters
     (nets, batches, gradient steps, environments): DQN and PPO with the defaults of stable-baselines3, PPO
-    with those of CleanRL and of rl-baselines3-zoo as well. The sides run in turns.
+    with those of CleanRL and of rl-baselines3-zoo as well, and with those of CleanRL in gymnasium's CartPole,
+    which both sides then call on the host. The sides run in turns.
 seeds: wall time of 16 seeds under `jax.vmap` over that of one; their keys laid over all devices, which
     XLA_FLAGS=--xla_force_host_platform_device_count=2 makes of two cores.
 start: wall seconds from the command `jaxdl train configs/ppo_cartpole.py` to the first evaluation of 475,
@@ -28,24 +29,25 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxdl import optim
 from jaxdl.nets.policy import ActionValues, CategoricalPolicy, StateValue
-from jaxdl.rl import Schedule, actor_critic, dqn, from_gymnax, ppo
+from jaxdl.rl import Schedule, actor_critic, dqn, from_gymnasium, from_gymnax, ppo
 from jaxdl.train import Options
 
 ROOT = Path(__file__).parents[1]
+CLEANRL = "PPO, of CleanRL"
 PPO = {  # learning rate, environments N, steps T, epochs, minibatches, γ, λ
     "PPO, defaults of stable-baselines3": (3e-4, 1, 2_048, 10, 32, 0.99, 0.95),
-    "PPO, of CleanRL": (2.5e-4, 4, 128, 4, 4, 0.99, 0.95),
+    CLEANRL: (2.5e-4, 4, 128, 4, 4, 0.99, 0.95),
     "PPO, of rl-baselines3-zoo": (1e-3, 8, 32, 20, 1, 0.98, 0.8),
 }
 DQN = Schedule(num_envs=1, collect=4, updates=1, batch_size=32, capacity=100_000, warmup=100)
 
 
-def ppo_learner(rate, num_envs, num_steps, epochs, minibatches, discount, lambda_):
+def ppo_learner(rate, num_envs, num_steps, epochs, minibatches, discount, lambda_, make=from_gymnax):
     nets = CategoricalPolicy(2, (64, 64)), StateValue((64, 64))
     sizes = {"num_envs": num_envs, "num_steps": num_steps, "epochs": epochs, "minibatches": minibatches}
     keywords = {"discount": discount, "lambda_": lambda_, "options": Options(clip_norm=0.5)}
-    world = from_gymnax("CartPole-v1")
-    return ppo(world, *nets, optim.adam(rate), **sizes, **keywords), num_envs * num_steps
+    learner = ppo(make("CartPole-v1"), *nets, optim.adam(rate), **sizes, **keywords)
+    return learner, num_envs * num_steps
 
 
 def dqn_learner():
@@ -90,8 +92,9 @@ def baselines_side(name, env_steps):
     from stable_baselines3.common.env_util import make_vec_env
 
     torch.set_num_threads(1)
-    if name in PPO:
-        rate, num_envs, num_steps, epochs, minibatches, discount, lambda_ = PPO[name]
+    if name.startswith("PPO"):
+        how = next(how for start, how in PPO.items() if name.startswith(start))
+        rate, num_envs, num_steps, epochs, minibatches, discount, lambda_ = how
         model = TorchPPO(
             "MlpPolicy", make_vec_env("CartPole-v1", num_envs), n_steps=num_steps, n_epochs=epochs,
             batch_size=num_envs * num_steps // minibatches, gamma=discount, gae_lambda=lambda_,
@@ -115,8 +118,10 @@ def speed(repeats):
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     print(f"stable-baselines3 {metadata.version('stable-baselines3')}, torch {metadata.version('torch')}")
     print("environment steps per CPU-second on one core, median (lowest to highest)")
+    on_the_host = partial(ppo_learner, *PPO[CLEANRL], make=from_gymnasium)
     for name, make, peer_steps, own_steps in (
         *((name, partial(ppo_learner, *how), 4_096, 65_536) for name, how in PPO.items()),
+        (f"{CLEANRL}, in gymnasium's CartPole", on_the_host, 4_096, 8_192),
         ("DQN", dqn_learner, 4_096, 32_768),
     ):
         peer, own = baselines_side(name, peer_steps), jaxdl_side(make, own_steps)

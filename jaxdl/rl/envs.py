@@ -122,7 +122,7 @@ def from_gymnax(name: str) -> Environment:
 
 @custom_vmap
 def anywhere(flags: Array) -> Array:
-    """Say whether any flag is set, of any run under `jax.vmap`: the condition of a loop stays one bit."""
+    """Say whether any flag is set, of any run under `jax.vmap`: a condition on it stays one bit."""
     return flags.any()
 
 

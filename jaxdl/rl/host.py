@@ -185,7 +185,8 @@ def from_gymnasium(
         real, flag = (partial(arrays, len(seed), dtype) for dtype in (jnp.float32, bool))
         world, past = (arrays(len(seed), dtype) for dtype in (jnp.int32, jnp.uint32))
         outcome = world, past, real(*shape), real(), flag(), flag(), real(*shape)
-        return io_callback(host.step, outcome, handle, action, seed)
+        given, unpack = _packed((handle, action, seed))
+        return io_callback(lambda words: host.step(*unpack(np.asarray(words))), outcome, given)
 
     one_reset, one_step = _batched(reset_all), _batched(step_all)
 
@@ -226,6 +227,25 @@ def _batched(function: Callable[..., Any]) -> Callable[..., Any]:
         return jax.tree.map(lambda leaf: leaf[0], many(*jax.tree.map(lambda leaf: leaf[None], values)))
 
     return one
+
+
+def _packed(values: Any) -> tuple[Array, Callable[[np.ndarray], Any]]:
+    """Lay arrays [N, ...] side by side, [N, words]: a callback takes 20 µs for each that it is given.
+
+    Returns:
+        The words, and the function that has numpy find the arrays in them.
+    """
+    leaves, tree = jax.tree.flatten(values)
+    parts = [jax.lax.bitcast_convert_type(leaf, jnp.uint32).reshape(len(leaf), -1) for leaf in leaves]
+    ends = np.cumsum([part.shape[1] for part in parts])[:-1]
+    kinds = [(leaf.dtype, leaf.shape) for leaf in leaves]
+
+    def unpack(words: np.ndarray) -> Any:
+        found = zip(np.split(words, ends, axis=1), kinds, strict=True)
+        arrays = (np.ascontiguousarray(part).view(dtype).reshape(shape) for part, (dtype, shape) in found)
+        return jax.tree.unflatten(tree, arrays)
+
+    return jnp.concatenate(parts, axis=1), unpack
 
 
 def _seed(key: Key) -> Array:

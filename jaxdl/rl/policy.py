@@ -16,7 +16,7 @@ class Head(NamedTuple):
     """Say what the output of a policy net means, for one state.
 
     Attributes:
-        sample: (key, output) -> action drawn from π(·∣s).
+        sample: (key, output) -> action drawn from π(·∣s); of several states, one for each.
         mode: output -> the likeliest action.
         log_prob: (action, output) -> log π(a∣s).
         entropy: output -> H(π(·∣s)).
