@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.custom_batching import custom_vmap
 
 from jaxdl.rl import drawing
 from jaxdl.types import Array, Key
@@ -54,19 +53,22 @@ class Environment(NamedTuple):
 
     Attributes:
         reset: key -> (env_state, observation).
-        step: (key, env_state, action) -> (env_state, TimeStep), with automatic reset.
+        step: (chance, env_state, action) -> (env_state, TimeStep), with automatic reset.
         observations: where observations lie.
         actions: where actions lie; arrays outside a Box are clipped into it.
         time_limit: steps after which an episode is truncated.
         draw: env_state -> picture [H, W, 3] in [0, 1], if there is one.
+        chance: key -> all that is random in a step, the start of a next episode included, which is drawn for
+            many steps at once; the key itself by default.
     """
 
     reset: Callable[[Key], tuple[Any, Array]]
-    step: Callable[[Key, Any, Array], tuple[Any, TimeStep]]
+    step: Callable[[Any, Any, Array], tuple[Any, TimeStep]]
     observations: Box
     actions: Discrete | Box
     time_limit: int
     draw: Callable[[Any], Array] | None = None
+    chance: Callable[[Key], Any] = lambda key: key
 
 
 def from_gymnax(name: str) -> Environment:
@@ -98,37 +100,23 @@ def from_gymnax(name: str) -> Environment:
         observation, state = environment.reset(key, params)
         return _strong(state), observation.astype(jnp.float32)
 
-    def step(key: Key, state: Any, action: Array) -> tuple[Any, TimeStep]:
+    def chance(key: Key) -> tuple[Key, Any]:
+        key_step, key_reset = jax.random.split(key)
+        return key_step, reset(key_reset)
+
+    def step(chance: tuple[Key, Any], state: Any, action: Array) -> tuple[Any, TimeStep]:
+        key, start = chance
         if isinstance(actions, Box):
             action = jnp.clip(action, actions.low, actions.high)
-        key_step, _ = jax.random.split(key)  # as gymnax's own step does
-        observation, after, reward, terminated, _ = environment.step_env(key_step, state, action, params)
-        after, final = _strong(after), observation.astype(jnp.float32)
-        truncated = environment.is_truncated(after, params)
-        ended = terminated | truncated
-
-        def anew() -> tuple[Any, Array]:
-            first, start, *_ = environment.step(key, state, action, params)
-            return jax.tree.map(partial(jnp.where, ended), (start, first.astype(jnp.float32)), (after, final))
-
-        # only where an episode ends: gymnax's own step draws the start of another one every time
-        after, observation = jax.lax.cond(anywhere(ended), anew, lambda: (after, final))
-        return after, TimeStep(observation, jnp.float32(reward), terminated, truncated, final)
+        observation, state, reward, terminated, _ = environment.step_env(key, state, action, params)
+        state, final = _strong(state), observation.astype(jnp.float32)
+        truncated = environment.is_truncated(state, params)
+        state, observation = jax.tree.map(partial(jnp.where, terminated | truncated), start, (state, final))
+        return state, TimeStep(observation, jnp.float32(reward), terminated, truncated, final)
 
     observations: Any = _space(environment.observation_space(params))
     limit = int(params.max_steps_in_episode)
-    return Environment(reset, step, observations, actions, limit, drawing.PICTURES.get(name))
-
-
-@custom_vmap
-def anywhere(flags: Array) -> Array:
-    """Say whether any flag is set, of any run under `jax.vmap`: a condition on it stays one bit."""
-    return flags.any()
-
-
-@anywhere.def_vmap
-def _anywhere_in_batch(num: int, is_batched: list[bool], flags: Array) -> tuple[Array, bool]:
-    return anywhere(flags), False
+    return Environment(reset, step, observations, actions, limit, drawing.PICTURES.get(name), chance)
 
 
 def _space(space: Any) -> Discrete | Box:
@@ -171,9 +159,9 @@ def unit_actions(environment: Environment) -> Environment:
     """Let actions lie between −1 and 1 in every dimension."""
     ones = np.ones(num_dims(environment), np.float32)
 
-    def step(key: Key, state: Any, action: Array) -> tuple[Any, TimeStep]:
+    def step(chance: Any, state: Any, action: Array) -> tuple[Any, TimeStep]:
         low, high = map(jnp.asarray, environment.actions)
-        return environment.step(key, state, low + (high - low) * (jnp.clip(action, -1, 1) + 1) / 2)
+        return environment.step(chance, state, low + (high - low) * (jnp.clip(action, -1, 1) + 1) / 2)
 
     return environment._replace(step=step, actions=Box(-ones, ones))
 
@@ -191,8 +179,8 @@ def unit_observations(environment: Environment) -> Environment:
         state, observation = environment.reset(key)
         return state, scaled(observation)
 
-    def step(key: Key, state: Any, action: Array) -> tuple[Any, TimeStep]:
-        state, found = environment.step(key, state, action)
+    def step(chance: Any, state: Any, action: Array) -> tuple[Any, TimeStep]:
+        state, found = environment.step(chance, state, action)
         return state, found._replace(
             observation=scaled(found.observation), final_observation=scaled(found.final_observation)
         )

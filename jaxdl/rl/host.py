@@ -195,16 +195,16 @@ def from_gymnasium(
         observation = one_reset(seed)
         return Handle(seed, jnp.zeros((), jnp.uint32), observation), observation
 
-    def step(key: Key, state: Handle, action: Array) -> tuple[Handle, TimeStep]:
+    def step(seed: Array, state: Handle, action: Array) -> tuple[Handle, TimeStep]:
         chosen = jnp.clip(action, *actions) if isinstance(actions, Box) else action + first
-        world, past, *rest = one_step(state, chosen, _seed(key))
+        world, past, *rest = one_step(state, chosen, seed)
         found = TimeStep(*rest)
         return Handle(world, past, found.observation), found
 
     def draw(state: Handle) -> Array:
         return io_callback(host.draw, jax.ShapeDtypeStruct(frame, jnp.float32), state)
 
-    return Environment(reset, step, observations, actions, limit, draw if render else None)
+    return Environment(reset, step, observations, actions, limit, draw if render else None, _seed)
 
 
 def _batched(function: Callable[..., Any]) -> Callable[..., Any]:

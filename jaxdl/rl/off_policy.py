@@ -11,7 +11,7 @@ import optax
 from jaxdl.rl.agent import AgentState, GradientStep
 from jaxdl.rl.envs import Box, Environment
 from jaxdl.rl.replay import draw, draw_by_priority, empty, n_step, remember, reprioritize, windows
-from jaxdl.rl.rollout import act, rollout
+from jaxdl.rl.rollout import act, drawn, rollout
 from jaxdl.rl.tabular.exploration import epsilon_greedy
 from jaxdl.train import mean_over_steps
 from jaxdl.types import Array, Batch, Key, Metrics
@@ -75,7 +75,8 @@ def warm_up(environment: Environment, schedule: Schedule, state: AgentState, key
         raise ValueError(f"{numbers}; give n <= warmup <= capacity")
     policy = partial(random_action, environment)
     keys = jax.random.split(key, 1 + len(state.worlds.score))
-    _, (row, _) = jax.eval_shape(partial(act, environment, policy), state.worlds, keys)
+    draws = jax.eval_shape(partial(drawn, environment), keys)
+    _, (row, _) = jax.eval_shape(partial(act, environment, policy), state.worlds, draws)
     replay = empty(row, schedule.capacity)
     worlds, path, _ = rollout(environment, policy, state.worlds, key, schedule.warmup)
     return state.replace(worlds=worlds, replay=remember(replay, path))

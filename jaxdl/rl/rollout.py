@@ -9,8 +9,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+from jax.custom_batching import custom_vmap
 
-from jaxdl.rl.envs import Environment, anywhere
+from jaxdl.rl.envs import Environment
 from jaxdl.types import Array, Key
 
 Policy: TypeAlias = Callable[[Array, Key], Array]
@@ -66,17 +67,23 @@ def enter(environment: Environment, key: Key, num: int) -> Worlds:
     return Worlds(state, observation, jnp.zeros(num), jnp.zeros((), jnp.int32), key_run)
 
 
+def drawn(environment: Environment, keys: Key) -> tuple[Key, Any]:
+    """Draw what one step takes, from keys [1 + N]: the key of the policy, and chance in N environments."""
+    return keys[0], jax.vmap(environment.chance)(keys[1:])
+
+
 def act(
-    environment: Environment, policy: Policy, worlds: Worlds, keys: Key
+    environment: Environment, policy: Policy, worlds: Worlds, drawn: tuple[Key, Any]
 ) -> tuple[Worlds, tuple[Transition, Array]]:
-    """Take one step in every environment, with keys [1 + N]: the policy's, and one for each of them.
+    """Take one step in every environment, with what was drawn for it.
 
     Returns:
         The worlds after it, the transitions [N], and the returns [N] of the episodes that ended with it, NaN
         for those that go on.
     """
-    action = policy(worlds.observation, keys[0])
-    state, found = jax.vmap(environment.step)(keys[1:], worlds.state, action)
+    key, chance = drawn
+    action = policy(worlds.observation, key)
+    state, found = jax.vmap(environment.step)(chance, worlds.state, action)
     transition = Transition(
         worlds.observation, action, found.reward, found.terminated, found.truncated, found.final_observation
     )
@@ -101,7 +108,8 @@ def rollout(
         them, a scalar, NaN where there is none.
     """
     keys = jax.random.split(key, (num_steps, 1 + len(worlds.score)))
-    worlds, (path, returns) = jax.lax.scan(partial(act, environment, policy), worlds, keys)
+    draws = jax.vmap(partial(drawn, environment))(keys)  # of many steps at once, which is much faster on CPU
+    worlds, (path, returns) = jax.lax.scan(partial(act, environment, policy), worlds, draws)
     return worlds, path, jnp.nanmean(returns)
 
 
@@ -135,13 +143,24 @@ def episode_returns(environment: Environment, policy: Policy, key: Key, num: int
     def advance(carry: tuple[Worlds, Array, Array, Array]) -> tuple[Worlds, Array, Array, Array]:
         worlds, going, total, length = carry
         keys = jax.random.split(jax.random.fold_in(key_play, worlds.time), 1 + num)
-        worlds, (transition, _) = act(environment, policy, worlds, keys)
+        worlds, (transition, _) = act(environment, policy, worlds, drawn(environment, keys))
         total += going * transition.reward
         return worlds, going & ~transition.ended, total, length + going
 
     start = (worlds, jnp.ones(num, bool), zeros, zeros)
     _, _, total, length = jax.lax.while_loop(unfinished, advance, start)
     return {"return": total, "length": length}
+
+
+@custom_vmap
+def anywhere(flags: Array) -> Array:
+    """Say whether any flag is set, of any run under `jax.vmap`: the condition of a loop stays one bit."""
+    return flags.any()
+
+
+@anywhere.def_vmap
+def _anywhere_in_batch(num: int, is_batched: list[bool], flags: Array) -> tuple[Array, bool]:
+    return anywhere(flags), False
 
 
 def film(
@@ -163,7 +182,7 @@ def film(
 
     def advance(carry: tuple[Worlds, Array], key: Key) -> tuple[tuple[Worlds, Array], None]:
         worlds, going = carry
-        worlds, (transition, _) = act(environment, policy, worlds, jax.random.split(key))
+        worlds, (transition, _) = act(environment, policy, worlds, drawn(environment, jax.random.split(key)))
         return (worlds, going & ~transition.ended[0]), None
 
     def expose(carry: tuple[Worlds, Array], key: Key) -> tuple[tuple[Worlds, Array], tuple[Array, Array]]:

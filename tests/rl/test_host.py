@@ -206,10 +206,10 @@ def test_actions_are_counted_from_the_first_and_clipped():
     gymnasium.register("Wide-v0", Wide)
     odd = from_gymnasium("Odd-v0")
     assert odd.actions == Discrete(2) and odd.time_limit == 5
-    _, found = odd.step(KEY, odd.reset(KEY)[0], jnp.int32(1))
+    _, found = odd.step(odd.chance(KEY), odd.reset(KEY)[0], jnp.int32(1))
     assert float(found.reward) == 8.0
     wide = from_gymnasium("Wide-v0", time_limit=3)
-    _, found = wide.step(KEY, wide.reset(KEY)[0], jnp.asarray([5.0]))
+    _, found = wide.step(wide.chance(KEY), wide.reset(KEY)[0], jnp.asarray([5.0]))
     assert float(found.reward) == 2.0
     with pytest.raises(ValueError, match="Wide-v0 has no time limit; give time_limit"):
         from_gymnasium("Wide-v0")

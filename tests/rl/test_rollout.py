@@ -9,7 +9,7 @@ import pytest
 
 from jaxdl.rl import Box, Discrete, Environment, TimeStep, from_gymnax
 from jaxdl.rl.advantage import advantages
-from jaxdl.rl.rollout import act, enter, episode_returns, episodes, film, rollout
+from jaxdl.rl.rollout import act, drawn, enter, episode_returns, episodes, film, rollout
 
 KEY = jax.random.key(0)
 LIMIT = 5
@@ -70,12 +70,12 @@ def test_evaluation_against_a_loop_of_its_own():
     policy = lambda observation, key: (observation[:, 2] > 0).astype(jnp.int32)  # push below the pole
     values = jax.jit(lambda key: episode_returns(environment, policy, key, 5))(KEY)
     starts = enter(environment, jax.random.split(KEY)[0], 5)
-    step = jax.jit(environment.step)
+    step, chance = jax.jit(environment.step), environment.chance(KEY)
     for index in range(5):
         state = jax.tree.map(lambda leaf, index=index: leaf[index], starts.state)
         observation, total = starts.observation[index], 0
         while True:
-            state, found = step(KEY, state, policy(observation[None], KEY)[0])
+            state, found = step(chance, state, policy(observation[None], KEY)[0])
             observation, total = found.observation, total + float(found.reward)
             if found.terminated | found.truncated:
                 break
@@ -87,9 +87,8 @@ def test_advantages_where_truncation_differs_from_termination():
     actions = jnp.asarray([1, 1, 3, 1, 1, 1, 1, 2, 1, 1])
     environment, worlds, rows = counter(), enter(counter(), KEY, 1), []
     for action in actions:
-        worlds, (transition, _) = act(
-            environment, lambda *_, a=action: a[None], worlds, jax.random.split(KEY)
-        )
+        draws = drawn(environment, jax.random.split(KEY))
+        worlds, (transition, _) = act(environment, lambda *_, a=action: a[None], worlds, draws)
         rows.append(transition)
     path = jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows)
     advantage, v = advantages(lambda observation: 10 * observation[:, 0], path, 0.5, 0.5)
