@@ -80,7 +80,8 @@ def show_episode(experiment, state, title, frames=10):
 world = rl.from_gymnax("CartPole-v1")
 print("actions", world.actions, "time limit", world.time_limit)
 env_state, observation = world.reset(jax.random.key(0))
-env_state, found = jax.jit(world.step)(jax.random.key(1), env_state, jnp.array(1))
+chance = world.chance(jax.random.key(1))  # all that is random in a step
+env_state, found = jax.jit(world.step)(chance, env_state, jnp.array(1))
 print("cart and pole, place and speed of each:", observation.round(3))
 print("after a push to the right:", found.observation.round(3), "reward", found.reward)
 

@@ -1,5 +1,6 @@
 """Every agent: seeds trained at once are those trained alone, and a run goes on where it stopped."""
 
+import re
 from functools import cache, partial
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from scipy import stats
 
 from jaxdl import config
@@ -149,6 +151,15 @@ def test_seeds_trained_at_once_are_those_trained_alone(name):
     for a, b in zip(leaves(together), leaves(alone), strict=True):
         np.testing.assert_allclose(a[1], b, rtol=1e-3, atol=1e-5)
     assert any(not np.array_equal(a[0], a[1]) for a in leaves(together.params))
+
+
+@pytest.mark.parametrize("name", ["ppo", "dqn"])
+def test_seeds_on_several_devices_have_nothing_to_say_to_each_other(name):
+    learner, over = other(name), NamedSharding(Mesh(jax.devices()[:2], "seeds"), PartitionSpec("seeds"))
+    keys = jax.device_put(jax.random.split(jax.random.key(1), 2), over)
+    state = jax.jit(jax.vmap(lambda key: learner.init(key, None)))(keys)
+    program = jax.jit(jax.vmap(lambda state: learner.step(state, None)[0])).lower(state).compile().as_text()
+    assert not re.findall(r"all-reduce|all-gather|all-to-all|collective-permute", program)
 
 
 def test_an_evaluation_is_greedy():
