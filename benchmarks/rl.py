@@ -85,15 +85,14 @@ def jaxdl_side(make, env_steps):
     return window
 
 
-def baselines_side(name, env_steps):
+def baselines_side(how, env_steps):
     import torch
     from stable_baselines3 import DQN as TorchDQN
     from stable_baselines3 import PPO as TorchPPO
     from stable_baselines3.common.env_util import make_vec_env
 
     torch.set_num_threads(1)
-    if name.startswith("PPO"):
-        how = next(how for start, how in PPO.items() if name.startswith(start))
+    if how:
         rate, num_envs, num_steps, epochs, minibatches, discount, lambda_ = how
         model = TorchPPO(
             "MlpPolicy", make_vec_env("CartPole-v1", num_envs), n_steps=num_steps, n_epochs=epochs,
@@ -118,13 +117,14 @@ def speed(repeats):
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     print(f"stable-baselines3 {metadata.version('stable-baselines3')}, torch {metadata.version('torch')}")
     print("environment steps per CPU-second on one core, median (lowest to highest)")
-    on_the_host = partial(ppo_learner, *PPO[CLEANRL], make=from_gymnasium)
-    for name, make, peer_steps, own_steps in (
-        *((name, partial(ppo_learner, *how), 4_096, 65_536) for name, how in PPO.items()),
-        (f"{CLEANRL}, in gymnasium's CartPole", on_the_host, 4_096, 8_192),
-        ("DQN", dqn_learner, 4_096, 32_768),
+    cleanrl, peer_steps = PPO[CLEANRL], 4_096
+    on_the_host = partial(ppo_learner, *cleanrl, make=from_gymnasium)
+    for name, how, make, own_steps in (
+        *((name, how, partial(ppo_learner, *how), 65_536) for name, how in PPO.items()),
+        (f"{CLEANRL}, in gymnasium's CartPole", cleanrl, on_the_host, 8_192),
+        ("DQN", None, dqn_learner, 32_768),
     ):
-        peer, own = baselines_side(name, peer_steps), jaxdl_side(make, own_steps)
+        peer, own = baselines_side(how, peer_steps), jaxdl_side(make, own_steps)
         rates = [(peer_steps / cpu_seconds(peer), own_steps / cpu_seconds(own)) for _ in range(repeats)]
         ratios = [b / a for a, b in rates]
         middle = [statistics.median(side) for side in zip(*rates, strict=True)]

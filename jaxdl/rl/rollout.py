@@ -73,7 +73,7 @@ def drawn(environment: Environment, keys: Key) -> tuple[Key, Any]:
 
 
 def act(
-    environment: Environment, policy: Policy, worlds: Worlds, drawn: tuple[Key, Any]
+    environment: Environment, policy: Policy, worlds: Worlds, draws: tuple[Key, Any]
 ) -> tuple[Worlds, tuple[Transition, Array]]:
     """Take one step in every environment, with what was drawn for it.
 
@@ -81,7 +81,7 @@ def act(
         The worlds after it, the transitions [N], and the returns [N] of the episodes that ended with it, NaN
         for those that go on.
     """
-    key, chance = drawn
+    key, chance = draws
     action = policy(worlds.observation, key)
     state, found = jax.vmap(environment.step)(chance, worlds.state, action)
     transition = Transition(
