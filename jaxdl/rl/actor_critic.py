@@ -81,7 +81,9 @@ def actor_critic(
     def learn(step: GradientStep, state: AgentState, key: Key) -> tuple[AgentState, Metrics]:
         params = state.params["agent"]
         act = partial(sampled, policy, distribution, params["policy"])
-        worlds, path, episode_return = rollout(environment, act, state.worlds, key, num_steps)
+        worlds, path, episode_return = rollout(
+            environment, act, state.worlds, key, num_steps, distribution.noise
+        )
         advantage, v = advantages(partial(V, params["value"]), path, discount, lambda_)
         flat = flatten(path)
         batch = {

@@ -33,6 +33,18 @@ def value_loss(v: Array, v_old: Array, target: Array, epsilon: float | None) -> 
     return jnp.maximum(loss, 0.5 * (near - target) ** 2)
 
 
+def shuffled(key: Key, num: int, size: int) -> Array:
+    """Draw `num` orders [num, size] of 0 … size − 1, by sorting random numbers that end in them.
+
+    It takes a quarter of the time of `jax.random.permutation`, which sorts pairs, or less. Numbers that begin
+    alike, as two in 2^(32 − log₂ size) do, stay in order.
+    """
+    last = jnp.uint32(2 ** (size - 1).bit_length() - 1)
+    first = jax.random.bits(key, (num, size)) & ~last
+    index = jnp.arange(size, dtype=jnp.uint32)[None]
+    return (jnp.sort(first | index, stable=False) & last).astype(jnp.int32)
+
+
 def improve(
     step: GradientStep, state: AgentState, batch: Batch, key: Key, epochs: int, minibatches: int
 ) -> tuple[AgentState, Metrics]:
@@ -41,8 +53,7 @@ def improve(
         state, metrics = jax.lax.scan(lambda state, _: step(state, batch), state, None, epochs)
         return state, mean_over_steps(metrics)
     size = len(batch["advantage"])
-    orders = jax.vmap(partial(jax.random.permutation, x=size))(jax.random.split(key, epochs))
-    orders = orders.reshape(epochs * minibatches, size // minibatches)
+    orders = shuffled(key, epochs, size).reshape(epochs * minibatches, size // minibatches)
 
     def one(state: AgentState, index: Array) -> tuple[AgentState, Metrics]:
         return step(state, jax.tree.map(lambda leaf: leaf[index], batch))
@@ -150,7 +161,9 @@ def ppo(
         key_act, key_learn = jax.random.split(key)
         params = state.params["agent"]
         act = partial(sampled, policy, distribution, params["policy"])
-        worlds, path, episode_return = rollout(environment, act, state.worlds, key_act, num_steps)
+        worlds, path, episode_return = rollout(
+            environment, act, state.worlds, key_act, num_steps, distribution.noise
+        )
         batch = estimate(params, path)
         state, metrics = improve(step, state.replace(worlds=worlds), batch, key_learn, epochs, minibatches)
         return state, metrics | {"episode_return": episode_return}

@@ -106,7 +106,7 @@ def reinforce(
 
     def learn(step: GradientStep, state: AgentState, key: Key) -> tuple[AgentState, Metrics]:
         act = partial(sampled, policy, distribution, state.params["policy"])
-        path, mask = episodes(environment, act, key, num_envs)
+        path, mask = episodes(environment, act, key, num_envs, distribution.noise)
         g = jax.vmap(partial(returns, discount=discount, reward_to_go=reward_to_go), 1, 1)(path, mask)
         batch = {"observation": path.observation, "action": path.action, "return": g, "mask": mask}
         batch = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), batch)

@@ -1,6 +1,7 @@
 """Acting: many environments at once, step after step, inside one scan.
 
-A policy is a function (observations [N, ...], key) -> actions [N, ...].
+A policy is a function (observations [N, ...], noise) -> actions [N, ...]. Its noise is a key, or what a
+function (key, N) -> noise makes of one, which a rollout calls for all its steps at once.
 """
 
 from collections.abc import Callable
@@ -14,7 +15,8 @@ from jax.custom_batching import custom_vmap
 from jaxdl.rl.envs import Environment
 from jaxdl.types import Array, Key
 
-Policy: TypeAlias = Callable[[Array, Key], Array]
+Policy: TypeAlias = Callable[[Array, Any], Array]
+Noise: TypeAlias = Callable[[Key, int], Any]
 
 
 class Worlds(NamedTuple):
@@ -67,13 +69,18 @@ def enter(environment: Environment, key: Key, num: int) -> Worlds:
     return Worlds(state, observation, jnp.zeros(num), jnp.zeros((), jnp.int32), key_run)
 
 
-def drawn(environment: Environment, keys: Key) -> tuple[Key, Any]:
-    """Draw what one step takes, from keys [1 + N]: the key of the policy, and chance in N environments."""
-    return keys[0], jax.vmap(environment.chance)(keys[1:])
+def only_key(key: Key, num: int) -> Key:
+    """Leave it to the policy to draw from the key."""
+    return key
+
+
+def drawn(environment: Environment, keys: Key, noise: Noise = only_key) -> tuple[Any, Any]:
+    """Draw what one step takes, from keys [1 + N]: the noise of the policy, and chance in N environments."""
+    return noise(keys[0], len(keys) - 1), jax.vmap(environment.chance)(keys[1:])
 
 
 def act(
-    environment: Environment, policy: Policy, worlds: Worlds, draws: tuple[Key, Any]
+    environment: Environment, policy: Policy, worlds: Worlds, draws: tuple[Any, Any]
 ) -> tuple[Worlds, tuple[Transition, Array]]:
     """Take one step in every environment, with what was drawn for it.
 
@@ -81,8 +88,8 @@ def act(
         The worlds after it, the transitions [N], and the returns [N] of the episodes that ended with it, NaN
         for those that go on.
     """
-    key, chance = draws
-    action = policy(worlds.observation, key)
+    noise, chance = draws
+    action = policy(worlds.observation, noise)
     state, found = jax.vmap(environment.step)(chance, worlds.state, action)
     transition = Transition(
         worlds.observation, action, found.reward, found.terminated, found.truncated, found.final_observation
@@ -99,7 +106,12 @@ def act(
 
 
 def rollout(
-    environment: Environment, policy: Policy, worlds: Worlds, key: Key, num_steps: int
+    environment: Environment,
+    policy: Policy,
+    worlds: Worlds,
+    key: Key,
+    num_steps: int,
+    noise: Noise = only_key,
 ) -> tuple[Worlds, Transition, Array]:
     """Take `num_steps` steps in every environment.
 
@@ -108,12 +120,16 @@ def rollout(
         them, a scalar, NaN where there is none.
     """
     keys = jax.random.split(key, (num_steps, 1 + len(worlds.score)))
-    draws = jax.vmap(partial(drawn, environment))(keys)  # of many steps at once, which is much faster on CPU
+    draws = jax.vmap(partial(drawn, environment, noise=noise))(
+        keys
+    )  # of many steps at once, which is much faster on CPU
     worlds, (path, returns) = jax.lax.scan(partial(act, environment, policy), worlds, draws)
     return worlds, path, jnp.nanmean(returns)
 
 
-def episodes(environment: Environment, policy: Policy, key: Key, num: int) -> tuple[Transition, Array]:
+def episodes(
+    environment: Environment, policy: Policy, key: Key, num: int, noise: Noise = only_key
+) -> tuple[Transition, Array]:
     """Play `num` episodes from their starts to their ends.
 
     Returns:
@@ -121,7 +137,7 @@ def episodes(environment: Environment, policy: Policy, key: Key, num: int) -> tu
     """
     key_enter, key_play = jax.random.split(key)
     worlds = enter(environment, key_enter, num)
-    _, path, _ = rollout(environment, policy, worlds, key_play, environment.time_limit)
+    _, path, _ = rollout(environment, policy, worlds, key_play, environment.time_limit, noise)
     ends_before = jnp.cumsum(path.ended, axis=0) - path.ended
     return path, (ends_before == 0).astype(jnp.float32)
 

@@ -180,7 +180,9 @@ def trpo(
     def learn(step: GradientStep, state: AgentState, key: Key) -> tuple[AgentState, Metrics]:
         old = state.params["policy"]
         act = partial(sampled, policy, distribution, old)
-        worlds, path, episode_return = rollout(environment, act, state.worlds, key, num_steps)
+        worlds, path, episode_return = rollout(
+            environment, act, state.worlds, key, num_steps, distribution.noise
+        )
         advantage, v = advantages(partial(V, state.params["value"]), path, discount, lambda_)
         flat = flatten(path)
         output = pi(old, flat.observation)

@@ -44,7 +44,7 @@ from jaxdl.rl.advantage import standardize
 from jaxdl.rl.agent import AgentState
 from jaxdl.rl.off_policy import learn_from_batch
 from jaxdl.rl.policy import head, likeliest, sampled
-from jaxdl.rl.ppo import improve, value_loss
+from jaxdl.rl.ppo import improve, shuffled, value_loss
 from jaxdl.rl.replay import empty, remember
 from jaxdl.rl.rollout import Transition
 from jaxdl.rl.sac import squashed
@@ -171,7 +171,7 @@ def test_an_evaluation_is_greedy():
     distribution = head(Discrete(3))
     mode = likeliest(net, distribution, params, observation, jax.random.key(2))
     np.testing.assert_array_equal(mode, logits.argmax(-1))
-    drawn = sampled(net, distribution, params, observation, jax.random.key(2))
+    drawn = sampled(net, distribution, params, observation, distribution.noise(jax.random.key(2), 50))
     assert len(set(drawn.tolist())) == 3 and not np.array_equal(drawn, mode)
 
 
@@ -202,6 +202,18 @@ def test_each_epoch_visits_each_transition_once():
 
     state, _ = improve(step, jnp.zeros(12), batch, jax.random.key(0), 3, 4)
     np.testing.assert_array_equal(state, np.full(12, 3))
+
+
+def test_minibatches_are_drawn_alike():
+    """Each place holds each transition as often, and each pair of neighbours comes in both orders."""
+    orders = np.asarray(shuffled(jax.random.key(0), 24_000, 6))
+    np.testing.assert_array_equal(np.sort(orders), np.broadcast_to(np.arange(6), (24_000, 6)))
+    counts = np.stack([np.bincount(place, minlength=6) for place in orders.T])
+    assert stats.chisquare(counts.ravel(), ddof=10).pvalue > 0.01  # rows and columns sum to 24,000
+    kinds = np.unique(orders, axis=0, return_counts=True)[1]
+    assert len(kinds) == 720 and stats.chisquare(kinds).pvalue > 0.01
+    for size in (1, 2, 1_000, 4_096):  # of which the last fills its bits
+        np.testing.assert_array_equal(np.sort(shuffled(jax.random.key(1), 1, size)[0]), np.arange(size))
 
 
 ONE = Schedule(num_envs=1, collect=1, updates=1, batch_size=2, capacity=1, warmup=1, discount=0.9)

@@ -13,7 +13,7 @@ from flax import linen as nn
 from scipy import integrate, stats
 
 from jaxdl.rl import Box, Discrete, actor_critic, ppo, reinforce, trpo
-from jaxdl.rl.policy import CATEGORICAL, GAUSSIAN
+from jaxdl.rl.policy import categorical, gaussian
 
 KEY = jax.random.key(0)
 SIZE, ENTROPY, VALUE = 2**18, 0.5, 0.8  # episodes in a batch; weights of the losses
@@ -147,37 +147,39 @@ def kl_by_integration(mean, log_std, other_mean, other_log_std):
 
 
 def test_a_gaussian_head():
+    normal = gaussian(2)
     output = jnp.asarray(MEAN, jnp.float32), jnp.asarray(LOG_STD, jnp.float32)
     p = stats.norm(MEAN, np.exp(LOG_STD))
-    drawn = jax.vmap(GAUSSIAN.sample, (0, None))(jax.random.split(KEY, 20_000), output)
+    drawn = normal.sample(normal.noise(KEY, 20_000), jax.tree.map(lambda leaf: leaf[None], output))
     drawn = np.asarray(drawn, np.float64)
     for dimension, m, s in zip(drawn.T, MEAN, np.exp(LOG_STD), strict=True):
         assert stats.kstest(dimension, stats.norm(m, s).cdf).pvalue > 0.01
     assert abs(np.corrcoef(drawn.T)[0, 1]) < 0.05
 
     action = np.asarray([0.7, 0.4])
-    np.testing.assert_allclose(GAUSSIAN.mode(output), MEAN, rtol=1e-6)
+    np.testing.assert_allclose(normal.mode(output), MEAN, rtol=1e-6)
     np.testing.assert_allclose(
-        GAUSSIAN.log_prob(jnp.asarray(action), output), p.logpdf(action).sum(), rtol=1e-5
+        normal.log_prob(jnp.asarray(action), output), p.logpdf(action).sum(), rtol=1e-5
     )
-    np.testing.assert_allclose(GAUSSIAN.entropy(output), p.entropy().sum(), rtol=1e-5)
+    np.testing.assert_allclose(normal.entropy(output), p.entropy().sum(), rtol=1e-5)
     other = jnp.asarray([0.0, 0.5]), jnp.asarray([0.1, -0.3])
     np.testing.assert_allclose(
-        GAUSSIAN.kl(output, other), kl_by_integration(*map(np.asarray, (*output, *other))), rtol=1e-4
+        normal.kl(output, other), kl_by_integration(*map(np.asarray, (*output, *other))), rtol=1e-4
     )
-    loss = GAUSSIAN.policy_gradient_loss(output, jnp.asarray(action), jnp.float32(-1.5))
+    loss = normal.policy_gradient_loss(output, jnp.asarray(action), jnp.float32(-1.5))
     np.testing.assert_allclose(loss, 1.5 * p.logpdf(action).sum(), rtol=1e-5)
 
 
 def test_a_categorical_head():
+    softmax = categorical(3)
     logits, other = (jnp.asarray(leaf, jnp.float32) for leaf in (LOGITS, LOGITS[::-1]))
-    drawn = jax.vmap(CATEGORICAL.sample, (0, None))(jax.random.split(KEY, 20_000), logits)
+    drawn = softmax.sample(softmax.noise(KEY, 20_000), logits[None])
     np.testing.assert_allclose(np.bincount(drawn, minlength=3) / 20_000, PI, atol=0.015)
-    assert int(CATEGORICAL.mode(logits)) == 0
-    np.testing.assert_allclose(CATEGORICAL.log_prob(jnp.int32(1), logits), np.log(PI[1]), rtol=1e-5)
-    np.testing.assert_allclose(CATEGORICAL.entropy(logits), H, rtol=1e-5)
-    np.testing.assert_allclose(CATEGORICAL.kl(logits, other), stats.entropy(PI, PI[::-1]), rtol=1e-4)
-    loss = CATEGORICAL.policy_gradient_loss(logits, jnp.int32(1), jnp.float32(-1.5))
+    assert int(softmax.mode(logits)) == 0
+    np.testing.assert_allclose(softmax.log_prob(jnp.int32(1), logits), np.log(PI[1]), rtol=1e-5)
+    np.testing.assert_allclose(softmax.entropy(logits), H, rtol=1e-5)
+    np.testing.assert_allclose(softmax.kl(logits, other), stats.entropy(PI, PI[::-1]), rtol=1e-4)
+    loss = softmax.policy_gradient_loss(logits, jnp.int32(1), jnp.float32(-1.5))
     np.testing.assert_allclose(loss, 1.5 * np.log(PI[1]), rtol=1e-5)
 
 
