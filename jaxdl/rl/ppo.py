@@ -36,8 +36,8 @@ def value_loss(v: Array, v_old: Array, target: Array, epsilon: float | None) -> 
 def shuffled(key: Key, num: int, size: int) -> Array:
     """Draw `num` orders [num, size] of 0 … size − 1, by sorting random numbers that end in them.
 
-    It takes a quarter of the time of `jax.random.permutation`, which sorts pairs, or less. Numbers that begin
-    alike, as two in 2^(32 − log₂ size) do, stay in order.
+    On CPU that takes a quarter of the time of `jax.random.permutation`, which sorts pairs, or less. Numbers
+    that begin alike, one pair in 2³² / size, stay in order.
     """
     last = jnp.uint32(2 ** (size - 1).bit_length() - 1)
     first = jax.random.bits(key, (num, size)) & ~last
