@@ -120,9 +120,8 @@ def rollout(
         them, a scalar, NaN where there is none.
     """
     keys = jax.random.split(key, (num_steps, 1 + len(worlds.score)))
-    draws = jax.vmap(partial(drawn, environment, noise=noise))(
-        keys
-    )  # of many steps at once, which is much faster on CPU
+    # of all steps at once, which is much faster on CPU than one after another
+    draws = jax.vmap(partial(drawn, environment, noise=noise))(keys)
     worlds, (path, returns) = jax.lax.scan(partial(act, environment, policy), worlds, draws)
     return worlds, path, jnp.nanmean(returns)
 

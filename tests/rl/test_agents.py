@@ -205,7 +205,7 @@ def test_each_epoch_visits_each_transition_once():
 
 
 def test_minibatches_are_drawn_alike():
-    """Each place holds each transition as often, and each pair of neighbours comes in both orders."""
+    """Each place holds each transition as often, and all 720 orders of six come as often."""
     orders = np.asarray(shuffled(jax.random.key(0), 24_000, 6))
     np.testing.assert_array_equal(np.sort(orders), np.broadcast_to(np.arange(6), (24_000, 6)))
     counts = np.stack([np.bincount(place, minlength=6) for place in orders.T])
